@@ -1,0 +1,239 @@
+"""`llmlens serve | status | stop | sql | calls | doctor`. Tables for people, CSV, JSON and Parquet for programs."""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from llmlens.errors import LensError
+
+if TYPE_CHECKING:
+    from llmlens.settings import Settings
+
+FORMATS = ("table", "csv", "json", "parquet")
+ACCEPT = {"csv": "text/csv", "json": "application/json", "table": "application/json",
+          "parquet": "application/vnd.apache.parquet"}  # fmt: skip
+
+
+class Command(click.Command):
+    """A command whose `LensError`s become one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LensError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class Group(click.Group):
+    """Commands of the class above, in the order in which they are written."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        import llmlens
+
+        click.echo(f"llmlens {llmlens.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+def main() -> None:
+    """The LLM gateway that lives in the notebook: logs, caches and prices every LLM call.
+
+    Commands work on the store of the project that the working folder lies in (data/llmlens.duckdb), or on the one that
+    --store or LLMLENS_STORE names.
+    """
+
+
+def _placed(command: Callable[..., None]) -> Callable[..., None]:
+    """--config and --store, which every command takes."""
+    command = click.option("--store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+                           help="The DuckDB file; else LLMLENS_STORE, else data/llmlens.duckdb of the project.")(command)  # fmt: skip
+    return click.option("--config", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+                        help="The configuration; else LLMLENS_CONFIG, else llmlens.toml of the project.")(command)  # fmt: skip
+
+
+def _settings(config: Path | None, store: Path | None) -> "Settings":
+    from llmlens.settings import load
+
+    return load(config, store)
+
+
+@main.command()
+@_placed
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; else [gateway] host, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Port; 0 is any free one.")
+@click.option("--key", metavar="KEY", help="The owner's key; else LLMLENS_KEY, else a new random one. Others on this "
+              "machine can see a command line: prefer the variable.")  # fmt: skip
+@click.option("--detached", is_flag=True, help="Stop after a while without calls, as gateways that notebooks start do.")
+def serve(config: Path | None, store: Path | None, host: str | None, port: int | None, key: str | None,
+          detached: bool) -> None:  # fmt: skip
+    """Run the gateway until Ctrl-C or `llmlens stop`."""
+    from dataclasses import replace
+
+    settings = _settings(config, store)
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = replace(settings, gateway=replace(settings.gateway, **given))  # type: ignore[arg-type]
+    from llmlens.gateway.serve import run
+
+    run(settings, detached=detached, key=key)
+
+
+@main.command()
+@_placed
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(config: Path | None, store: Path | None, as_json: bool) -> None:
+    """Say how the gateway is; exit code 1 when none runs."""
+    import json
+
+    from llmlens.checkup import status_of, status_rows
+    from llmlens.client.session import Session
+    from llmlens.plain import table
+
+    settings = _settings(config, store)
+    found = status_of(Session(settings, _running(settings)))
+    click.echo(json.dumps(found, indent=2) if as_json else table(("", ""), status_rows(found)))
+
+
+@main.command()
+@_placed
+def stop(config: Path | None, store: Path | None) -> None:
+    """Stop the gateway of this store. It finishes its calls and writes its log first."""
+    from llmlens.client import gateway
+
+    settings = _settings(config, store)
+    click.echo(f"stopped the gateway of {settings.store}" if gateway.stop(settings) else f"none runs for {settings.store}")
+
+
+@main.command()
+@click.argument("query", metavar="QUERY")
+@_placed
+@click.option("-f", "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE.")
+def sql(query: str, config: Path | None, store: Path | None, fmt: str, output: Path | None) -> None:
+    """Run read-only SQL over the log: the views calls, attempts and usage_daily. "-" reads it from stdin.
+
+    \b
+    llmlens sql "SELECT model_asked, count(*), sum(cost_usd) FROM calls GROUP BY ALL"
+    llmlens sql "FROM calls" --format parquet -o calls.parquet
+    """
+    text = sys.stdin.read() if query == "-" else query
+    _write(_query(_settings(config, store), text, None, fmt), fmt, output)
+
+
+@main.command()
+@_placed
+@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
+@click.option("-m", "--model", metavar="PATTERN", help="Only of models like this one; * stands for anything.")
+@click.option("--errors", is_flag=True, help="Only those that did not end well.")
+@click.option("-f", "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE.")
+def calls(config: Path | None, store: Path | None, last: int, model: str | None, errors: bool, fmt: str,
+          output: Path | None) -> None:  # fmt: skip
+    """Show the last calls, the newest first. Tables show the main columns, the other formats all of them."""
+    where, params = ["true"], []
+    if model:
+        where.append("(model_asked GLOB ? OR model_sent GLOB ?)")
+        params += [model, model]
+    if errors:
+        where.append("outcome <> 'complete'")
+    columns = CALL_COLUMNS if fmt == "table" else "*"
+    query = f"SELECT {columns} FROM calls WHERE {' AND '.join(where)} ORDER BY started_at DESC LIMIT {last}"  # noqa: S608
+    _write(_query(_settings(config, store), query, params, fmt), fmt, output)
+
+
+CALL_COLUMNS = (
+    "strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at, model_asked AS model, outcome, cache, input_tokens, "
+    "output_tokens, cost_usd, latency_s, first_token_s, simulated, coalesce(error_message, text) AS answer"
+)
+
+
+@main.command()
+@_placed
+def doctor(config: Path | None, store: Path | None) -> None:
+    """Check the surroundings: gateway, log, keys, base URLs, proxies, SDKs. Exit code 1 when something is broken."""
+    from llmlens.checkup import SIGNS, gateway_findings, surroundings
+    from llmlens.client.session import Session
+    from llmlens.plain import table
+
+    settings = _settings(config, store)
+    findings = [*gateway_findings(lambda: Session(settings, _running(settings))), *surroundings(settings)]
+    click.echo(table(("", "", ""), [(SIGNS[f.mark], f.about, f.says) for f in findings]))
+    if any(f.mark == "bad" for f in findings):
+        raise SystemExit(1)
+
+
+def _running(settings: "Settings") -> Any:
+    from llmlens.client.gateway import connect
+
+    return connect(settings, start=False)
+
+
+def _query(settings: "Settings", query: str, params: list[Any] | None, fmt: str) -> bytes:
+    """Rows in the format asked for, from the running gateway or one that is started for it."""
+    import json
+
+    from llmlens.client.door import error_of
+    from llmlens.client.session import Session
+    from llmlens.errors import QueryError
+
+    body = json.dumps({"sql": query, "params": params}).encode()
+    kind = {"accept": ACCEPT[fmt], "content-type": "application/json"}
+    code, answer = Session(settings).fetch("POST", "/lens/query", body, kind)
+    if code != 200:
+        raise QueryError(error_of(answer)[0])
+    return answer
+
+
+def _write(answer: bytes, fmt: str, output: Path | None) -> None:
+    if fmt == "table":
+        answer = _as_table(answer).encode()
+    if output is not None:
+        try:
+            output.write_bytes(answer)
+        except OSError as error:
+            raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
+    elif fmt == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal; name a file with -o, or pipe it")
+    else:
+        click.get_binary_stream("stdout").write(answer if fmt == "parquet" or answer.endswith(b"\n") else answer + b"\n")
+
+
+def _as_table(answer: bytes) -> str:
+    import json
+    from decimal import Decimal
+
+    from llmlens.plain import table
+
+    rows: list[dict[str, Any]] = json.loads(answer, parse_float=Decimal)
+    if not rows:
+        return "(no rows)"
+    headers = list(rows[0])
+    numbers = frozenset(i for i, name in enumerate(headers) if _all_numbers(row[name] for row in rows))
+    return table(headers, [[_cell(name, row[name]) for name in headers] for row in rows], right=numbers)
+
+
+def _all_numbers(values: Iterable[Any]) -> bool:
+    return all(value is None or (hasattr(value, "__index__") and value is not True and value is not False)
+               or type(value).__name__ == "Decimal" for value in values)  # fmt: skip
+
+
+def _cell(name: str, value: Any) -> str:
+    from llmlens.plain import UNKNOWN, one_line
+
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_s") and not isinstance(value, str):
+        return f"{value:.3f}"
+    if type(value).__name__ == "Decimal":
+        return f"{value:f}"
+    return one_line(str(value), 72)

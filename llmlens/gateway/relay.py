@@ -1,0 +1,284 @@
+"""An answer on its way to the caller: whole or streamed, from the provider or from the cache, translated or not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+
+from llmlens.errors import Denied, UpstreamFailed, WireError
+from llmlens.gateway.books import Books
+from llmlens.gateway.cache import Stored, replay_parts
+from llmlens.gateway.call import Call
+from llmlens.gateway.caller import Caller
+from llmlens.gateway.record import SIMULATED, Record, answer_of, is_event_stream
+from llmlens.gateway.route import NOT_RETURNED, Answering, Leg
+from llmlens.records import Fault, LoggedCall, Outcome, Reply
+from llmlens.wire import headers as names
+from llmlens.wire.accumulate import pieces_of
+from llmlens.wire.content_coding import decoded
+from llmlens.wire.dialect import ChatDialect, StreamReader, StreamWriter
+
+AFTER_MARK_S = 0.05
+"""How long a provider may keep the line open after its end mark; nothing of the answer comes after it."""
+
+MAX_HELD_BYTES = 64 * 1024
+
+Headers = list[tuple[bytes, bytes]]
+JSON: Headers = [(b"content-type", b"application/json")]
+BROKE_OFF = Fault("the provider broke off its answer", "api_error", "incomplete")
+RECEIPT_FIELDS = (
+    "call_id", "outcome", "provider", "model_served", "simulated", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source", "cost_usd", "price_source",
+    "latency_s", "first_token_s", "cache", "sample", "cached_from", "saved_usd", "finish_reason", "attempts", "dropped",
+)  # fmt: skip
+
+
+async def relay(answering: Answering, leg: Leg, caller: Caller, books: Books) -> None:
+    """Pass on what the provider answers."""
+    record, incoming = books.record, answering.incoming
+    record.upstream_status = incoming.status
+    for name, value in incoming.headers:
+        if name == b"content-type":
+            record.response_type = value.decode("latin-1")
+        elif name == b"content-encoding":
+            record.encoding = value.decode("latin-1")
+    record.retry_after_s = answering.retry_after_s
+    if is_event_stream(record.response_type) or (books.call.dialect.operation == "raw" and not answering.known_length):
+        await _stream(incoming.status, incoming.headers, answering.chunks(), leg, caller, books)
+        return
+    began_s = books.call.age_s()
+    body = await answering.whole(books.house.max_answer_bytes)
+    record.upstream_s += books.call.age_s() - began_s
+    await _whole(incoming.status, incoming.headers, body, leg, caller, books)
+
+
+async def replay(stored: Stored, leg: Leg, caller: Caller, books: Books) -> None:
+    """Answer from the cache: a stream event by event, as a stream."""
+    record = books.record
+    record.upstream_status, record.response_type = 200, stored.content_type
+    headers = [(b"content-type", stored.content_type.encode("latin-1"))]
+    if stored.stream:
+        await _stream(200, headers, _each(replay_parts(stored.body)), leg, caller, books)
+    else:
+        await _whole(200, headers, stored.body, leg, caller, books)
+
+
+async def refuse(denial: Denied, caller: Caller, books: Books) -> None:
+    """An error of our own, in the caller's dialect: as a body, or as an event where a stream has begun."""
+    dialect, record = books.call.dialect, books.record
+    record.denied(denial)
+    fault = cast("Fault", record.fault)
+    if caller.begun:
+        record.http_status = record.upstream_status
+        books.close("incomplete")
+        await caller.end(dialect.fault_event(fault) if dialect.fault_event and books.call.asked.stream else b"")
+        return
+    books.close("error" if isinstance(denial, UpstreamFailed) else "denied")
+    body = dialect.fault_body(fault)
+    headers = [*JSON, *_ours(books, None), (b"content-length", str(len(body)).encode())]
+    if denial.retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, round(denial.retry_after_s))).encode()))
+    await caller.begin(denial.status, headers)
+    await caller.end(body)
+
+
+async def _whole(status: int, headers: Headers, body: bytes, leg: Leg, caller: Caller, books: Books) -> None:
+    call, record = books.call, books.record
+    record.chunk(body, books.house.max_answer_bytes)
+    record.http_status = status
+    try:
+        plain = b"".join(decoded(record.encoding, [body], books.house.max_answer_bytes)) if record.encoding else body
+        reply = record.reply = leg.dialect.read_reply(status, plain)
+    except WireError as error:
+        reply, plain = Reply(fault=Fault(str(error), "wire_error"), complete=False), b""
+    if leg.dialect is not call.dialect:
+        body = _translated(reply, status, leg, call)
+        headers = [*JSON, *((n, v) for n, v in headers if b"retry-after" in n)]
+    stored = None
+    if status == 200 and record.cache == "miss" and reply.complete and reply.fault is None:
+        stored = Stored(call.id, record.response_type or "application/json", leg.dialect.name, plain, stream=False)
+    out = [*_returned(headers), *_ours(books, reply), (b"content-length", str(len(body)).encode())]
+    if call.receipt:
+        out.append((names.RECEIPT.encode(), _receipt(await books.receipt("complete"))))
+    books.close("complete", stored)
+    await caller.begin(status, out)
+    await caller.end(body)
+
+
+async def _stream(
+    status: int, headers: Headers, chunks: AsyncIterator[bytes], leg: Leg, caller: Caller, books: Books
+) -> None:
+    """Every piece goes on as it comes; the last one after the row is in the journal."""
+    call, record = books.call, books.record
+    limit = books.house.max_answer_bytes
+    translation = None
+    if leg.dialect is not call.dialect:
+        translation = Translation.of(leg, call)
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+    record.http_status = status
+    await caller.begin(status, [*_returned(headers), *_ours(books, None)])
+    last, tail, marks = b"", b"", leg.dialect.end_marks
+    events = WholeEvents() if translation is None and marks and record.encoding is None else None
+    ended = False
+    async for chunk in chunks:
+        record.chunk(chunk, limit)
+        out = translation.feed(chunk) if translation else events.feed(chunk) if events else chunk
+        ended = any(mark in tail + chunk for mark in marks)
+        if ended:
+            last = out
+            break
+        tail = chunk[-32:]
+        if out:
+            await caller.write(out)
+    if ended and record.encoding is None:
+        rest = await _rest(chunks, record, limit)
+        last += translation.feed(rest) if translation else events.feed(rest) if events else rest
+    last += await _closing(ended, leg, translation, events.held if events else b"", books)
+    await caller.end(last)
+
+
+async def _closing(ended: bool, leg: Leg, translation: "Translation | None", held: bytes, books: Books) -> bytes:
+    """Close the books; give what is still to be sent."""
+    call, record = books.call, books.record
+    body = b"".join(record.chunks)
+    last = translation.end() if translation else held
+    sound = record.cache == "hit" or (ended and b'"error"' not in body and record.encoding is None)
+    if not sound and call.dialect.operation == "chat":
+        reply = answer_of(record, leg.dialect, books.house.max_answer_bytes)
+        sound = reply.complete and reply.fault is None
+        if not reply.complete and reply.fault is None and call.dialect.fault_event and record.encoding is None:
+            # Without this a cut stream looks like a whole one. What is held of an event would only spoil it.
+            last = call.dialect.fault_event(BROKE_OFF)
+            record.fault = BROKE_OFF
+    stored = None
+    if sound and record.cache == "miss" and record.http_status == 200 and not record.truncated:
+        if record.encoding is not None:
+            body = b"".join(decoded(record.encoding, [body], books.house.max_answer_bytes))
+        stored = Stored(call.id, record.response_type or "text/event-stream", leg.dialect.name, body, stream=True)
+    outcome: Outcome = "incomplete" if record.fault is BROKE_OFF else "complete"
+    if call.receipt:
+        last += names.RECEIPT_COMMENT + _receipt(await books.receipt(outcome)) + b"\n\n"
+    books.close(outcome, stored)
+    return last
+
+
+async def _rest(chunks: AsyncIterator[bytes], record: Record, limit: int) -> bytes:
+    parts = []
+    try:
+        async with asyncio.timeout(AFTER_MARK_S):
+            async for chunk in chunks:
+                record.chunk(chunk, limit)
+                parts.append(chunk)
+    except (TimeoutError, UpstreamFailed):
+        pass  # the answer is whole; how the provider hangs up does not matter
+    return b"".join(parts)
+
+
+@dataclass(slots=True)
+class WholeEvents:
+    """Passes a stream on event by event: what is held is of no use to the caller yet, and if the stream breaks off
+    there, an error event can still be written."""
+
+    held: bytes = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All whole events so far. An event over MAX_HELD_BYTES goes out in pieces."""
+        if not self.held and chunk.endswith(b"\n\n"):
+            return chunk
+        data = self.held + chunk
+        ends = (at + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (at := data.rfind(mark)) >= 0)
+        end = max(ends, default=len(data) if len(data) > MAX_HELD_BYTES else 0)
+        self.held = data[end:]
+        return data[:end]
+
+
+# ── translation ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class Translation:
+    """A stream of the provider's dialect → one of the caller's."""
+
+    reader: StreamReader
+    writer: StreamWriter
+    _done: bool = field(default=False, init=False)
+
+    @classmethod
+    def of(cls, leg: Leg, call: Call) -> "Translation":
+        source, ours = leg.dialect, cast("ChatDialect", call.dialect)
+        if source.stream_reader is None:
+            raise UpstreamFailed(f"{source.name} has no streams")
+        options = (call.json or {}).get("stream_options")
+        usage = bool(isinstance(options, dict) and options.get("include_usage"))
+        return cls(source.stream_reader(), ours.stream_writer(call.id, call.asked.model or leg.target.model, usage))
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes for the caller that `chunk` completes; may be none."""
+        return self.writer.write(self.reader.feed(chunk)) if chunk else b""
+
+    def end(self) -> bytes:
+        """What was held back, and the end of the stream."""
+        return self.writer.write(self.reader.end()) + self.writer.end()
+
+
+def _translated(reply: Reply, status: int, leg: Leg, call: Call) -> bytes:
+    """A plain answer (or a plain error) in the caller's dialect."""
+    ours = cast("ChatDialect", call.dialect)
+    if reply.fault is not None or status >= 400:
+        return ours.fault_body(reply.fault or Fault(f"{leg.target.provider} answered {status}", status=status))
+    if call.asked.stream:  # a server that does not stream although it was asked to
+        writer = ours.stream_writer(call.id, call.asked.model or leg.target.model, True)
+        return writer.write(pieces_of(reply)) + writer.end()
+    return msgspec.json.encode(ours.build_reply(reply, call.asked.model or leg.target.model))
+
+
+# ── headers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _returned(headers: Headers) -> Headers:
+    return [
+        (name, value)
+        for name, value in headers
+        if name.decode("latin-1") not in NOT_RETURNED and not name.startswith(b"x-llmlens-")
+    ]
+
+
+def _ours(books: Books, reply: Reply | None) -> Headers:
+    call, record = books.call, books.record
+    record.overhead_s = max(0.0, call.age_s() - record.upstream_s)
+    out = [
+        (b"x-llmlens-call-id", call.id.encode()),
+        (b"x-llmlens-cache", (record.cache or "off").encode()),
+        (b"x-llmlens-overhead-ms", b"%.3f" % (1000 * record.overhead_s)),
+    ]
+    if record.provider:
+        out.append((b"x-llmlens-provider", record.provider.encode("latin-1", "replace")))
+        out.append((b"x-llmlens-attempts", str(len(record.attempts)).encode()))
+    if model := (reply and reply.model) or record.model_sent:
+        out.append((b"x-llmlens-model", _printable(model)))
+    if record.provider == SIMULATED:
+        out.append((b"x-llmlens-simulated", b"1"))
+    if record.dropped:
+        out.append((b"x-llmlens-dropped", _printable(", ".join(record.dropped))))
+    if reply is not None and (cost := books.house.rows.cost_usd(record, reply)) is not None:
+        out.append((b"x-llmlens-cost-usd", format(cost, "f").encode()))
+    return out
+
+
+def _printable(text: str) -> bytes:
+    """For a header: no control characters, nothing outside Latin-1."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:1024].encode("latin-1", "replace")
+
+
+def _receipt(row: LoggedCall) -> bytes:
+    facts = {name: getattr(row, name) for name in RECEIPT_FIELDS}
+    facts |= {name: None if facts[name] is None else format(facts[name], "f") for name in ("cost_usd", "saved_usd")}
+    facts["dropped"] = msgspec.json.decode(row.dropped) if row.dropped else []
+    return msgspec.json.encode(facts)
+
+
+async def _each(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part

@@ -1,0 +1,250 @@
+"""Where a call goes, and how often it is tried: model → target → request, then send, wait, send again.
+
+A retry happens only before the first byte of the answer has been passed on. Wait hints, in this order:
+`retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; without one, exponential backoff with full jitter
+(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import cast
+
+import msgspec
+
+from llmlens.catalog.providers import Provider
+from llmlens.errors import BadRequest, SettingsError, UpstreamFailed, WireError
+from llmlens.gateway.call import CACHEABLE, Call, target_of, url_of, with_model
+from llmlens.gateway.record import Record
+from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
+from llmlens.records import Secret, Target
+from llmlens.wire import dialect_for
+from llmlens.wire import headers as names
+from llmlens.wire.content_coding import accepted
+from llmlens.wire.dialect import ChatDialect, Dialect
+
+# 529 is Anthropic's "overloaded"; RFC 9110 does not define it.
+RETRYABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
+
+HOP_BY_HOP = frozenset({
+    "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+    "proxy-authenticate", "proxy-authorization",
+})  # fmt: skip
+# Not the provider's business, or set anew: cookies belong to the dashboard, Host and length to the new connection.
+NOT_SENT = HOP_BY_HOP | {"host", "content-length", "cookie", "origin", "referer", "accept-encoding", "cache-control",
+                         "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}  # fmt: skip
+CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
+NOT_RETURNED = HOP_BY_HOP | {"content-length"}
+ANTHROPIC_VERSION = "2023-06-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A call prepared for one target. `dialect` is the provider's; where it is not the caller's, it is translated."""
+
+    target: Target
+    provider: Provider
+    dialect: Dialect
+    outgoing: Outgoing
+    dropped: list[str]
+    origin: str
+    path: str
+    secret: str | None  # in the headers; to be struck out of the log
+
+
+@dataclass(slots=True)
+class Router:
+    """`secret_of(provider)` gives the gateway's own key for it; `sleep` and `jitter` are handed in for the tests."""
+
+    providers: Mapping[str, Provider]
+    http: Upstream
+    simulated: Upstream
+    secret_of: Callable[[Provider], Secret | None]
+    max_attempts: int = 3
+    max_retry_wait_s: float = 30.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+    def leg(self, call: Call) -> Leg:
+        """Prepare `call` for its target.
+
+        Raises:
+            ModelUnknown, BadRequest: no provider serves it, or not in a way that can be translated.
+        """
+        target = target_of(call, self.providers)
+        provider = self.providers[target.provider]
+        dialect = self._dialect(call, provider)
+        if dialect is call.dialect:
+            body, dropped = call.body, cast("list[str]", [])
+            if call.json is not None and call.asked.model and call.provider is None:
+                body = with_model(body, call.json, target.model)
+            headers = {k: v for k, v in call.headers.items()
+                       if k not in NOT_SENT and k not in CREDENTIALS and not k.startswith(names.PREFIX)}  # fmt: skip
+        else:
+            body, dropped = _translated(call, dialect, target.model)
+            headers = {"content-type": "application/json"}
+            headers |= {k: call.headers[k] for k in ("user-agent", "traceparent") if k in call.headers}
+        headers["accept-encoding"] = accepted(call.headers.get("accept-encoding"))
+        if provider.dialect == "anthropic":
+            headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
+        secret = self._authorize(headers, call, provider)
+        url = url_of(provider, call, dialect)
+        origin, path = _split(url)
+        return Leg(target, provider, dialect, Outgoing(call.method, url, headers, body), dropped, origin, path, secret)
+
+    async def send(self, call: Call, leg: Leg, record: Record, sample: int) -> "Answering":
+        """Send until an answer comes that is not worth another try; the last one is given as it is.
+
+        Raises:
+            UpstreamFailed, UpstreamTimeout: no answer came at all.
+        """
+        upstream = self.simulated if leg.provider.simulated else self.http
+        out = leg.outgoing
+        outgoing = Outgoing(out.method, out.url, out.headers, out.body, sample) if sample else out
+        for attempt in range(1, self.max_attempts + 1):
+            began_s = call.age_s()
+            try:
+                incoming = await upstream.send(outgoing)
+                answering = await _answering(incoming)
+            except UpstreamFailed as failure:
+                self._note(record, leg, None, str(failure), began_s, call)
+                if attempt == self.max_attempts:
+                    raise
+                wait_s: float | None = None
+            else:
+                again = incoming.status in RETRYABLE and attempt < self.max_attempts
+                wait_s = retry_after_s(incoming.headers) if again else None
+                self._note(record, leg, incoming.status, None, began_s, call)
+                if not again or (wait_s or 0.0) > self.max_retry_wait_s:
+                    return answering
+                incoming.close()
+            waiting_s = wait_s if wait_s is not None else self._backoff_s(attempt)
+            await self.sleep(waiting_s)
+            record.upstream_s += waiting_s
+        raise AssertionError("the loop returns or raises")
+
+    def _dialect(self, call: Call, provider: Provider) -> Dialect:
+        if call.provider is not None or dialect_for(provider.dialect, call.path) is call.dialect:
+            return call.dialect
+        if call.dialect.operation == "chat":
+            return dialect_for(provider.dialect, "/chat/completions" if provider.dialect == "openai" else "/messages")
+        if call.dialect.operation in CACHEABLE:
+            raise BadRequest(
+                f"{provider.name!r} offers no {call.dialect.operation} in the {call.dialect.name} dialect",
+                param="model",
+            )
+        return call.dialect
+
+    def _authorize(self, headers: dict[str, str], call: Call, provider: Provider) -> str | None:
+        """The gateway's key if the user's row names one, else the caller's own, else the gateway's from the
+        environment. The caller's goes to no provider but the one that the call named."""
+        ours = self.secret_of(provider)
+        theirs = call.caller_credential
+        key = ours.reveal() if ours and (provider.own_key or not theirs) else theirs
+        if not key or provider.simulated:
+            return None
+        if theirs == key and call.provider is not None:  # in the header the SDK chose
+            headers |= {k: v for k, v in call.headers.items() if k in CREDENTIALS}
+        elif provider.auth == "bearer":
+            headers["authorization"] = f"Bearer {key}"
+        elif provider.auth != "none":
+            headers[provider.auth] = key
+        elif theirs == key:
+            headers["authorization"] = f"Bearer {key}"
+        return key
+
+    def _note(
+        self, record: Record, leg: Leg, status: int | None, error: str | None, began_s: float, call: Call
+    ) -> None:
+        took_s = call.age_s() - began_s
+        record.upstream_s += took_s
+        record.attempts.append((leg.target.provider, leg.target.model or None, status, error, began_s, took_s))
+
+    def _backoff_s(self, attempt: int) -> float:
+        longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (attempt - 1))
+        return longest * (0.5 + 0.5 * self.jitter())
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An answer whose first bytes are there; `first` is empty only where the body is. Read it once."""
+
+    incoming: Incoming
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+    @property
+    def known_length(self) -> bool:
+        """Whether the provider said beforehand how long its answer is."""
+        return any(name == b"content-length" for name, _ in self.incoming.headers)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The wait that the provider asks for."""
+        return retry_after_s(self.incoming.headers)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        if self.first:
+            yield self.first
+            async for chunk in self.rest:
+                yield chunk
+
+    async def whole(self, max_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamFailed where it breaks off or is longer than `max_bytes`."""
+        parts, size = [self.first], len(self.first)
+        async for chunk in self.rest:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > max_bytes:
+                raise UpstreamFailed(f"the answer has more than {max_bytes} bytes (gateway.max_answer_bytes)")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _answering(incoming: Incoming) -> Answering:
+    chunks = incoming.chunks()
+    try:
+        return Answering(incoming, await anext(chunks, b""), chunks)
+    except BaseException:
+        incoming.close()
+        raise
+
+
+def retry_after_s(headers: list[tuple[bytes, bytes]]) -> float | None:
+    """How long the provider asks to wait; None where it does not say. Never negative."""
+    known = {name: value.decode("latin-1").strip() for name, value in headers if b"retry-after" in name}
+    for name, unit_s in ((b"retry-after-ms", 0.001), (b"x-ms-retry-after-ms", 0.001), (b"retry-after", 1.0)):
+        value = known.get(name)
+        if value is None:
+            continue
+        try:
+            return max(0.0, float(value) * unit_s)
+        except ValueError:
+            try:
+                return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+            except (ValueError, TypeError):
+                continue
+    return None
+
+
+def _translated(call: Call, dialect: Dialect, model: str) -> tuple[bytes, list[str]]:
+    if not (isinstance(dialect, ChatDialect) and isinstance(call.dialect, ChatDialect) and call.json is not None):
+        raise SettingsError(f"{call.dialect.name} cannot be translated to {dialect.name}")
+    try:
+        neutral = call.dialect.parse_request(call.json)
+    except WireError as error:
+        raise BadRequest(str(error)) from error
+    body, dropped = dialect.build_request(neutral)
+    return msgspec.json.encode({**body, "model": model}), dropped
+
+
+def _split(url: str) -> tuple[str, str]:
+    scheme, _, rest = url.partition("://")
+    if not rest:
+        return "sim:", url.removeprefix("sim:")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host}", (slash + path).partition("?")[0]

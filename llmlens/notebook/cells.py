@@ -1,0 +1,109 @@
+"""Which cell is running: from IPython's events to the `Provenance` that travels with every call.
+
+A cell is known by the first of: `info.cell_id` (JupyterLab, VS Code), the metadata of the execute request (Colab has a
+word of its own), and, where the front end says nothing (nbclient, a terminal), by execution count and source hash.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+from llmlens.client import cell
+from llmlens.records import Provenance
+from llmlens.settings import variable
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+
+log = logging.getLogger("llmlens")
+
+VSCODE_SCHEME = "vscode-notebook-cell"
+
+
+class CellTracker:
+    """Tells `client.cell` what runs. Cells nest (`run_cell` inside a cell), so what was entered is kept on a stack."""
+
+    def __init__(self, shell: "InteractiveShell") -> None:
+        self.shell = shell
+        self.run_id = str(uuid4())
+        self.last_cell: Provenance | None = None  # the cell before the one that runs
+        self._entered: list[tuple[Provenance, Any]] = []
+
+    @property
+    def current(self) -> Provenance | None:
+        return self._entered[-1][0] if self._entered else None
+
+    def begin(self) -> None:
+        """Register. The cell that loads the extension counts as entered: calls after `%load_ext` in it are its own."""
+        self.shell.events.register("pre_run_cell", self.before)
+        self.shell.events.register("post_run_cell", self.after)
+
+    def end(self) -> None:
+        """Unregister, and leave whatever is still entered."""
+        for event, callback in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
+            if callback in self.shell.events.callbacks[event]:
+                self.shell.events.unregister(event, callback)
+        while self._entered:
+            cell.left(self._entered.pop()[1])
+
+    def before(self, info: "ExecutionInfo") -> None:
+        """A cell starts. IPython would show the user whatever this raises, so it raises nothing."""
+        try:
+            where = provenance(self.shell, info, self.run_id)
+            self._entered.append((where, cell.entered(where)))
+        except Exception:  # the log of a cell's place must not break the cell
+            log.exception("llmlens could not tell which cell is running")
+
+    def after(self, result: "ExecutionResult") -> None:
+        """The innermost cell has ended."""
+        try:
+            if self._entered:
+                self.last_cell, token = self._entered.pop()
+                cell.left(token)
+        except Exception:
+            log.exception("llmlens could not leave a cell")
+
+
+def provenance(shell: "InteractiveShell", info: "ExecutionInfo", run_id: str) -> Provenance:
+    """Where the cell that `info` announces stands. Git's part is added by `client.cell` when it is known."""
+    source = info.raw_cell or ""
+    cell_id = _cell_id(info, _parent_metadata(shell))
+    return Provenance(
+        notebook=_notebook(shell, cell_id),
+        cell_id=cell_id,
+        execution_count=shell.execution_count,
+        cell_sha=hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:16],
+        run_id=run_id,
+    )
+
+
+def _cell_id(info: "ExecutionInfo", parent: Mapping[str, Any]) -> str | None:
+    given = getattr(info, "cell_id", None)
+    if given:
+        return str(given)
+    for metadata in (getattr(info, "cell_meta", None) or {}, parent):
+        colab = metadata.get("colab")
+        for found in (metadata.get("cellId"), metadata.get("cell_id"), colab and colab.get("cell_id")):
+            if found:
+                return str(found)
+    return None
+
+
+def _parent_metadata(shell: "InteractiveShell") -> Mapping[str, Any]:
+    """The metadata of the execute request; empty outside of a kernel."""
+    parent = getattr(shell, "parent_header", None)
+    metadata = parent.get("metadata") if isinstance(parent, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _notebook(shell: "InteractiveShell", cell_id: str | None) -> str | None:
+    """The notebook's path. Jupyter's own variable is stale after a rename, so VS Code's words come first."""
+    path = shell.user_ns.get("__vsc_ipynb_file__")
+    if isinstance(path, str) and path:
+        return path
+    if cell_id and cell_id.startswith(VSCODE_SCHEME):
+        return unquote(urlsplit(cell_id).path) or None
+    return variable("JPY_SESSION_NAME")

@@ -1,0 +1,82 @@
+"""What a dialect is: pure functions between bytes and `records`. One instance per wire format, no I/O.
+
+The gateway logs every dialect through `Dialect`; it translates between those that are `ChatDialect`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmlens.records import ChatRequest, Fault, Operation, Piece, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the log and the router need of a request, without a full parse."""
+
+    model: str | None
+    stream: bool = False
+    max_output_tokens: int | None = None
+    n: int = 1
+
+
+class StreamReader(Protocol):
+    """Reads one streamed answer. Any split of the bytes gives the same pieces, joined."""
+
+    def feed(self, chunk: bytes) -> list[Piece]:
+        """Take the next bytes; return the pieces they completed. Raises WireError past the size bound only."""
+        ...
+
+    def end(self) -> list[Piece]:
+        """The connection is closed: return what was still held back."""
+        ...
+
+
+class StreamWriter(Protocol):
+    """Writes one streamed answer in its dialect."""
+
+    def write(self, pieces: Iterable[Piece]) -> bytes: ...
+
+    def end(self) -> bytes:
+        """The bytes that close the stream properly."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One wire format.
+
+    read_request: body (parsed JSON) → Asked. Raises WireError where a field it reads has the wrong type.
+    read_reply:   (status, body bytes) → Reply; never raises: what is not of the dialect becomes a `Fault`
+                  (status ≥ 400, or an error object under 200) or an empty Reply with `complete=False`.
+    fault_body:   Fault → the JSON body that makes the caller's SDK raise its own exception.
+    fault_event:  Fault → bytes that report an error in the middle of a stream.
+    prompt_texts: body → the strings a tokenizer must count when the provider states no usage.
+    end_marks:    bytes of which one appears in the last event of a whole stream; empty where there is none.
+    """
+
+    name: str
+    operation: Operation
+    read_request: Callable[[Mapping[str, Any]], Asked]
+    read_reply: Callable[[int, bytes], Reply]
+    fault_body: Callable[[Fault], bytes]
+    prompt_texts: Callable[[Mapping[str, Any]], list[str]]
+    stream_reader: Callable[[], StreamReader] | None = None
+    fault_event: Callable[[Fault], bytes] | None = None
+    end_marks: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatDialect(Dialect):
+    """A dialect that can be translated.
+
+    parse_request: body → ChatRequest. Raises WireError.
+    build_request: ChatRequest → (body, names of what this dialect cannot carry).
+    build_reply:   (Reply, model name to show) → body.
+    stream_writer: (id of the answer, model name to show, include usage) → StreamWriter.
+    """
+
+    parse_request: Callable[[Mapping[str, Any]], ChatRequest]
+    build_request: Callable[[ChatRequest], tuple[dict[str, Any], list[str]]]
+    build_reply: Callable[[Reply, str], dict[str, Any]]
+    stream_writer: Callable[[str, str, bool], StreamWriter]
