@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL: Final = "sim/small"
 PATH: Final = "/v1/chat/completions"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-OURS: Final = "llmlens"
-"""A request extension that marks what the client itself sends, so that the SDK door leaves it alone."""
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 _BROKEN: Final = (OSError, http.client.HTTPException)
@@ -293,9 +291,7 @@ class AsyncAnswerStream:
     async def _send(self, gateway: Gateway) -> "httpx2.Response":
         client = self._call.session.async_client()
         headers = {**self._call.headers, **gateway.headers}
-        request = client.build_request(
-            "POST", gateway.url + PATH, content=self._call.body, headers=headers, extensions={OURS: True}
-        )
+        request = client.build_request("POST", gateway.url + PATH, content=self._call.body, headers=headers)
         return await client.send(request, stream=True)
 
     async def _end(self, broken: str | None, *, cancelled: bool = False) -> None:

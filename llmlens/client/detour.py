@@ -83,7 +83,7 @@ class Detour:
 
     def learn(self) -> None:
         """Ask the gateway which calls are its own. Blocking. Raises GatewayError."""
-        gateway, origins = self.session.gateway, self.session.origins
+        origins, gateway = self.session.origins, self.session.gateway
         with self._lock:
             self._gateway = gateway
             self._origins = tuple(Place.of(origin) for origin in origins)

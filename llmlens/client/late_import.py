@@ -36,11 +36,11 @@ class AfterImport:
         """The import system's question. None where we have no interest, or are asked by ourselves."""
         if fullname not in self._actions or getattr(self._looking, "name", None) == fullname:
             return None
-        self._looking.name = fullname
+        before, self._looking.name = getattr(self._looking, "name", None), fullname
         try:
             spec = _found(fullname, path, target)
         finally:
-            self._looking.name = None
+            self._looking.name = before
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = cast("Any", _Loader(spec.loader, self._actions[fullname]))
         return spec

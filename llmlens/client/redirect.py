@@ -111,45 +111,38 @@ class Redirect:
                     return
         raise TypeError(
             f"cannot attach {type(client).__module__}.{type(client).__qualname__}: it is no client of "
-            f"{', '.join(self._seams)}, and holds none that llmlens can see; `lens.base_url()` is the address to give it"
+            f"{', '.join(self._seams)}, and holds none that llmlens can see; give it the address `lens.base_url()`"
         )
 
     def _imported(self, module: ModuleType) -> None:
         """Patch `module`. One that fails must not stop the others, nor the import."""
         name = module.__name__
         with self._lock:
-            if self._installed and self._already(name) is not module:
+            if self._installed:
                 self._notes.pop(name, None)
+                self._guarded(name, self._seams[name].restore)  # after a reload the classes are new ones
                 self._guarded(name, lambda: self._seams[name].patch(module))
+                self._patched.pop(name, None)
                 if name not in self._notes:
                     self._patched[name] = module
-
-    def _already(self, name: str) -> ModuleType | None:
-        """The module whose classes are patched; a reload makes new classes in the same module."""
-        module = self._patched.get(name)
-        owner = getattr(module, "AsyncClient", None) or getattr(module, "ClientSession", None)
-        owner = owner or getattr(module, "Session", None)
-        method = getattr(owner, "send", None) or getattr(owner, "_request", None)
-        return module if hasattr(method, "__wrapped__") else None
 
     def _guarded(self, name: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except Exception as error:  # whatever an unknown version of the library does: the user's work goes on
+        except Exception as error:  # noqa: BLE001  whatever an unknown version of the library does: the user's work goes on
             self._notes[name] = f"{type(error).__name__}: {error}"
             log.warning("llmlens does not capture calls through %s: %r", name, error)
             return None
 
 
 def _http_client(client: Any) -> Any:
-    """The HTTP client inside of an SDK's client: openai and anthropic have it as `_client`, and no public name for it."""
-    for path in (("_client",), ("_client", "_client"), ("_client_wrapper", "httpx_client", "httpx_client"), ()):
+    """The HTTP client inside of an SDK's client, which has no public name; openai and anthropic say `_client`."""
+    for path in (("_client",), ("_client_wrapper", "httpx_client", "httpx_client")):
         found = client
         for name in path:
             found = getattr(found, name, None)
-        if callable(getattr(found, "send", None)) or callable(getattr(found, "_request", None)):
-            if not path or hasattr(found, "event_hooks"):
-                return found
+        if hasattr(found, "event_hooks"):
+            return found
     return client
 
 
@@ -173,6 +166,8 @@ _PROCESS: Final = _Process()
 
 
 def _of_process(session: Session | None) -> Redirect:
+    if session is None and _PROCESS.redirect is not None:
+        return _PROCESS.redirect
     wanted = session or process_session()
     if _PROCESS.redirect is None or _PROCESS.redirect.session is not wanted:
         if _PROCESS.redirect is not None:

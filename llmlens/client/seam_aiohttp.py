@@ -28,7 +28,7 @@ class AiohttpSeam:
         self._attached = Attached()
 
     def patch(self, module: ModuleType) -> None:
-        """Raises AttributeError where the library does not look as known."""
+        """Raises AttributeError or KeyError where the library does not look as known."""
         self._patches = [Patch.put(module.ClientSession, "_request", lambda kept: self._requester(module, kept))]
 
     def restore(self) -> list[str]:

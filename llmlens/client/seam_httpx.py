@@ -21,21 +21,19 @@ from llmlens.errors import GatewayError
 
 @dataclass(slots=True)
 class Flight:
-    """One `send`: the requests it has rewritten, with their own URL and headers. `aim` is that of the last one sent."""
+    """One `send` of `request`: what it has rewritten (also redirected requests), with their own URL and headers."""
 
     client: Any
+    request: Any
     module: ModuleType
     detour: Detour
-    aim: Aim | None = None
-    rewritten: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    rewritten: list[tuple[Any, Aim, Any, Any]] = field(default_factory=list)
 
     def rewrite(self, request: Any) -> None:
         """Turn `request` to the gateway, if it is one of ours. Its own headers object stays as it is."""
-        if any(known is request for known, _, _ in self.rewritten):
-            return
-        aim = self.aim = self.detour.aim(str(request.url), request.headers)
+        aim = self.detour.aim(str(request.url), request.headers)
         if aim is not None:
-            self.rewritten.append((request, request.url, request.headers))
+            self.rewritten.append((request, aim, request.url, request.headers))
             request.headers = self.module.Headers(request.headers.raw)
             request.headers.update({**aim.headers, "Host": aim.host})
             request.url = self.module.URL(aim.url)
@@ -43,25 +41,27 @@ class Flight:
     def restore(self, request: Any = None) -> None:
         """Give `request` (without one: all) its own URL and headers back."""
         for entry in list(self.rewritten):
-            known, url, headers = entry
+            known, _, url, headers = entry
             if request is None or known is request:
                 known.url, known.headers = url, headers
                 self.rewritten.remove(entry)
 
     def landed(self, response: Any) -> None:
         """The response's head is here."""
-        if any(known is response.request for known, _, _ in self.rewritten):
+        if any(known is response.request for known, *_ in self.rewritten):
             self.restore(response.request)
             self.client.cookies.extract_cookies(response)  # under the provider's name, not the gateway's
 
-    def gone(self) -> Aim | None:
-        """After an error: the gateway that did not answer, with the requests restored."""
+    def gone(self, error: Any) -> Aim | None:
+        """Where the request was going that could not connect; None: not to the gateway. All requests are restored."""
+        failed = getattr(error, "_request", None)
+        aim = next((aim for known, aim, *_ in self.rewritten if known is failed), None)
         self.restore()
-        return self.aim
+        return aim
 
-    def failure(self, message: str, request: Any) -> Exception:
+    def failure(self, message: str) -> Exception:
         """The library's own connection error."""
-        error: Exception = self.module.ConnectError(message, request=request)
+        error: Exception = self.module.ConnectError(message, request=self.request)
         return error
 
 
@@ -97,15 +97,13 @@ class HttpxSeam:
         self._detour = detour
         self._patches: list[Patch] = []
         self._attached = Attached()
-        self._hooked: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._hooked: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # → what _spare_proxy added
         self._lock = threading.Lock()
 
     def patch(self, module: ModuleType) -> None:
-        """Raises AttributeError where the library does not look as known."""
-        self._patches = [
-            Patch.put(module.Client, "send", lambda kept: self._sender(module, kept)),
-            Patch.put(module.AsyncClient, "send", lambda kept: self._async_sender(module, kept)),
-        ]
+        """Raises AttributeError or KeyError where the library does not look as known."""
+        self._patches.append(Patch.put(module.Client, "send", lambda kept: self._sender(module, kept)))
+        self._patches.append(Patch.put(module.AsyncClient, "send", lambda kept: self._async_sender(module, kept)))
 
     def restore(self) -> list[str]:
         notes = [note for patch in self._patches if (note := patch.undo())]
@@ -131,13 +129,14 @@ class HttpxSeam:
 
     def _flight(self, module: ModuleType, client: Any, request: Any) -> Flight | None:
         """None: the request goes its own way."""
-        if _FLIGHT.get() is not None:  # a client inside of a client
+        outer = _FLIGHT.get()
+        if outer is not None and outer.request is request:  # attached, and installed too
             return None
         if self._detour.aim(str(request.url), request.headers) is None:
             return None
         self._hook(module, client)
         self._detour.count(self.library)
-        return Flight(client, module, self._detour)
+        return Flight(client, request, module, self._detour)
 
     def _sender(self, module: ModuleType, kept: Callable[..., Any]) -> Callable[..., Any]:
         def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,9 +148,9 @@ class HttpxSeam:
                 try:
                     return kept(client, request, *args, **kwargs)
                 except module.ConnectError as error:
-                    if (aim := flight.gone()) is None:
+                    if (aim := flight.gone(error)) is None:
                         raise
-                    return self._resent(flight, aim, error, kept, request, args, kwargs)
+                    return self._resent(flight, aim, error, kept, args, kwargs)
             finally:
                 _FLIGHT.reset(token)
                 flight.restore()
@@ -159,20 +158,20 @@ class HttpxSeam:
         return send
 
     def _resent(
-        self, flight: Flight, aim: Aim, error: Exception, kept: Callable[..., Any], request: Any,
-        args: tuple[Any, ...], kwargs: dict[str, Any],
+        self, flight: Flight, aim: Aim, error: Exception, kept: Callable[..., Any], args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:  # fmt: skip
         """Nothing listened, so nothing was sent: once more, to a new gateway."""
         try:
             self._detour.mend(aim.gateway)
         except GatewayError as failed:
-            raise flight.failure(str(failed), request) from error
+            raise flight.failure(str(failed)) from error
         try:
-            return kept(flight.client, request, *args, **kwargs)
+            return kept(flight.client, flight.request, *args, **kwargs)
         except flight.module.ConnectError as again:
-            if flight.gone() is None:
+            if flight.gone(again) is None:
                 raise
-            raise flight.failure(unreachable(aim), request) from again
+            raise flight.failure(unreachable(aim)) from again
 
     def _async_sender(self, module: ModuleType, kept: Callable[..., Any]) -> Callable[..., Any]:
         async def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -184,9 +183,9 @@ class HttpxSeam:
                 try:
                     return await kept(client, request, *args, **kwargs)
                 except module.ConnectError as error:
-                    if (aim := flight.gone()) is None:
+                    if (aim := flight.gone(error)) is None:
                         raise
-                    return await self._aresent(flight, aim, error, kept, request, args, kwargs)
+                    return await self._aresent(flight, aim, error, kept, args, kwargs)
             finally:
                 _FLIGHT.reset(token)
                 flight.restore()
@@ -194,21 +193,21 @@ class HttpxSeam:
         return send
 
     async def _aresent(
-        self, flight: Flight, aim: Aim, error: Exception, kept: Callable[..., Any], request: Any,
-        args: tuple[Any, ...], kwargs: dict[str, Any],
+        self, flight: Flight, aim: Aim, error: Exception, kept: Callable[..., Any], args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:  # fmt: skip
         from anyio import to_thread  # httpx stands on it, and may run under trio
 
         try:
             await to_thread.run_sync(self._detour.mend, aim.gateway)
         except GatewayError as failed:
-            raise flight.failure(str(failed), request) from error
+            raise flight.failure(str(failed)) from error
         try:
-            return await kept(flight.client, request, *args, **kwargs)
+            return await kept(flight.client, flight.request, *args, **kwargs)
         except flight.module.ConnectError as again:
-            if flight.gone() is None:
+            if flight.gone(again) is None:
                 raise
-            raise flight.failure(unreachable(aim), request) from again
+            raise flight.failure(unreachable(aim)) from again
 
     def _hook(self, module: ModuleType, client: Any) -> None:
         """Our hooks at the inner end of the client's lists, which are replaced, not changed: others may be reading."""
@@ -221,11 +220,11 @@ class HttpxSeam:
                     "response": [after, *(hook for hook in hooks["response"] if hook is not after)],
                 }
             if client not in self._hooked:
-                self._hooked.add(client)
+                self._hooked[client] = None
                 with suppress(Exception):  # see there
-                    self._spare_proxy(client)
+                    self._hooked[client] = self._spare_proxy(client)
 
-    def _spare_proxy(self, client: Any) -> None:
+    def _spare_proxy(self, client: Any) -> Any:
         """A client made before llmlens was loaded may have a proxy for everything: loopback must not go through it.
 
         There is no public way; what this adds is what NO_PROXY would have added when the client was made.
@@ -236,6 +235,8 @@ class HttpxSeam:
             pattern = type(next(iter(mounts)))(f"all://{host}")
             if pattern not in mounts:
                 client._mounts = {pattern: None, **mounts}
+                return pattern
+        return None
 
     def _unhook(self, client: Any) -> None:
         ours = {hook for pair in _HOOKS.values() for hook in pair}
@@ -243,4 +244,6 @@ class HttpxSeam:
             client.event_hooks = {
                 kind: [hook for hook in hooks if hook not in ours] for kind, hooks in client.event_hooks.items()
             }
-            self._hooked.discard(client)
+            spared = self._hooked.pop(client, None)
+            if spared is not None:
+                client._mounts = {pattern: one for pattern, one in client._mounts.items() if pattern != spared}

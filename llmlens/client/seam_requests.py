@@ -19,7 +19,7 @@ class RequestsSeam:
         self._attached = Attached()
 
     def patch(self, module: ModuleType) -> None:
-        """Raises AttributeError where the library does not look as known."""
+        """Raises AttributeError or KeyError where the library does not look as known."""
         self._patches = [Patch.put(module.Session, "send", lambda kept: self._sender(module, kept))]
 
     def restore(self) -> list[str]:
@@ -32,7 +32,7 @@ class RequestsSeam:
             return False
         if client not in self._attached:
             send, known = self._sender(module, type(client).send), weakref.ref(client)
-            client.send = lambda *args, **kwargs: send(known(), *args, **kwargs)  # type: ignore[method-assign]
+            client.send = lambda *args, **kwargs: send(known(), *args, **kwargs)
             self._attached.add(client, lambda one: one.__dict__.pop("send", None))
         return True
 

@@ -69,7 +69,7 @@ class Session:
             status, body = self.fetch("GET", "/lens/origins")
             if status != 200:
                 raise GatewayError(f"the gateway does not say which calls to send it: {error_of(body)[0]}")
-            known = self._origins = gateway, tuple(json.loads(body)["origins"])
+            known = self._origins = self.gateway, tuple(json.loads(body)["origins"])
         return known[1]
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Exchange:

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from llmlens.errors import LogUnavailable, StoreError
-from llmlens.gateway.record import Finished, RowMaker, encode, struck_out
+from llmlens.gateway.record import Finished, RowMaker, encode, strike_out
 from llmlens.records import Reply
 from llmlens.store import Journal, Position, Rows, Writer
 
@@ -24,11 +24,10 @@ class Pending:
     finished: Finished
     secrets: tuple[str, ...] = ()
     reply: Reply | None = None
-    rows: Rows | None = None
 
     def made(self, maker: RowMaker) -> Rows:
         """The rows of this call."""
-        return self.rows or maker.rows(self.finished, self.reply)
+        return maker.rows(self.finished, self.reply)
 
 
 @dataclass(slots=True)
@@ -62,7 +61,8 @@ class Log:
 
     def write(self, pending: Pending) -> None:
         """One call has ended. After this it survives `kill -9`, unless `failing` says otherwise."""
-        pending.finished = struck_out(pending.finished, (*self.secrets, *pending.secrets))
+        if strike_out(pending.finished, (*self.secrets, *pending.secrets)):
+            pending.reply = None
         payload = encode(pending.finished)
         if self._unwritten:
             self._write_again()

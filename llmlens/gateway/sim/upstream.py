@@ -20,7 +20,6 @@ from llmlens.catalog.simulated import SIM_MODELS, SimModel
 from llmlens.gateway.sim import embedding, render
 from llmlens.gateway.sim.requests import ChatAsk, EmbedAsk, RequestError, read_chat, read_embed
 
-MAX_REMEMBERED: Final = 4_096  # requests to sim/flaky whose attempts are counted
 INLINE_BYTES: Final = 16_384  # a larger body is tokenized in a thread, so that it does not hold up the event loop
 FLAKY_SHARE: Final = 1 / 3
 SIMULATED: Final = {"x-llmlens-simulated": "1"}
@@ -56,6 +55,7 @@ class SimUpstream:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    max_remembered: int = 4_096  # requests to sim/flaky whose attempts are counted
     _flaky: OrderedDict[str, tuple[int, bool]] = field(default_factory=OrderedDict, init=False)
     _limited: int = field(default=0, init=False)
 
@@ -120,7 +120,7 @@ class SimUpstream:
         attempt, failed = self._flaky.pop(key, (0, False))
         fails = not failed and Draws(f"flaky/{key}/{attempt}").fraction() < FLAKY_SHARE
         self._flaky[key] = attempt + 1, fails
-        if len(self._flaky) > MAX_REMEMBERED:
+        if len(self._flaky) > self.max_remembered:
             self._flaky.popitem(last=False)
         return fails
 
