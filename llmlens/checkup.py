@@ -16,6 +16,7 @@ from llmlens.plain import count, seconds, size
 from llmlens.settings import Settings, variable
 
 if TYPE_CHECKING:
+    from llmlens.client.redirect import Redirect
     from llmlens.client.session import Session
 
 Mark = Literal["ok", "warn", "bad", "info"]
@@ -41,6 +42,13 @@ BASE_URLS = (
     "OLLAMA_HOST",
 )
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+UNKNOWN_BASE_URL = (
+    "points at no provider that llmlens knows, so calls to it are not captured; "
+    "add [providers.NAME] with this base_url to llmlens.toml"
+)
+PROXY_IN_THE_WAY = (
+    "NO_PROXY does not name 127.0.0.1, so clients that are given the gateway's address go to the proxy instead"
+)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "*"})
 
 
@@ -53,11 +61,11 @@ class Finding:
     says: str
 
 
-def surroundings(settings: Settings) -> Iterator[Finding]:
+def surroundings(settings: Settings, gateway_url: str | None = None) -> Iterator[Finding]:
     """The log, keys, base URLs, proxies and SDKs, as this process sees them."""
     yield _log_folder(settings)
     yield from _keys(settings)
-    yield from _base_urls(settings)
+    yield from _base_urls(settings, gateway_url)
     yield from _proxies()
     yield from _sdks()
 
@@ -77,22 +85,23 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     for provider in settings.providers.values():
         if provider.key_env:
             there = bool(variable(provider.key_env))
-            says = f"{provider.key_env} {'set' if there else 'not set: only calls that bring their own key'}"
+            says = f"{provider.key_env} {'set' if there else 'not set; calls have to bring a key'}"
             yield Finding("ok" if there else "info", f"key for {provider.name}", says)
 
 
-def _base_urls(settings: Settings) -> Iterator[Finding]:
+def _base_urls(settings: Settings, gateway_url: str | None) -> Iterator[Finding]:
     from llmlens.catalog.providers import provider_for_url
 
     for name in BASE_URLS:
         url = variable(name)
         if url:
             found = provider_for_url(url.lower(), settings.providers)
-            if found:
+            if gateway_url and url.startswith(gateway_url):
+                yield Finding("ok", name, "points at the gateway itself")
+            elif found:
                 yield Finding("ok", name, f"points at {found[0].name}; calls to it are captured")
             else:
-                yield Finding("warn", name, "points at no provider that llmlens knows, so calls to it are not captured; "
-                              "add a [providers.NAME] with that base_url to llmlens.toml")  # fmt: skip
+                yield Finding("warn", name, UNKNOWN_BASE_URL)
 
 
 def _proxies() -> Iterator[Finding]:
@@ -103,8 +112,7 @@ def _proxies() -> Iterator[Finding]:
     if spared & LOOPBACK:
         yield Finding("ok", "proxy", f"{', '.join(names)} set; NO_PROXY spares the gateway")
     else:
-        yield Finding("warn", "proxy", f"{', '.join(names)} set and NO_PROXY does not name 127.0.0.1: clients of your own "
-                      "that call the gateway by its address would go through it")  # fmt: skip
+        yield Finding("warn", "proxy", f"{', '.join(names)} set; {PROXY_IN_THE_WAY}")
 
 
 def _sdks() -> Iterator[Finding]:
@@ -168,3 +176,21 @@ def gateway_findings(connect: Callable[[], "Session"]) -> Iterator[Finding]:
         yield Finding("bad", "writing", str(status["failing"]))
     else:
         yield Finding("ok", "writing", f"{count(status.get('calls'))} calls in {status['store']}")
+
+
+def captures(redirect: "Redirect | None") -> Iterator[Finding]:
+    """Which HTTP libraries lead to the gateway, and why the others do not."""
+    if redirect is None:
+        yield Finding("bad", "capture", "calls of SDKs are not captured; %reload_ext llmlens tries again")
+        return
+    for row in redirect.report():
+        about = row["library"]
+        if row["patched"]:
+            yield Finding("ok", about, f"{row['version']}, captured ({count(row['captured'])} calls so far), "
+                          "clients that were made before too")  # fmt: skip
+        elif row["version"] is None:
+            yield Finding("info", about, "not installed")
+        elif row["imported"]:
+            yield Finding("bad", about, f"{row['version']}, NOT captured: {row['note'] or 'for no reason known'}")
+        else:
+            yield Finding("ok", about, f"{row['version']}, will be captured as soon as it is imported")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "parquet")
 ACCEPT = {"csv": "text/csv", "json": "application/json", "table": "application/json",
           "parquet": "application/vnd.apache.parquet"}  # fmt: skip
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE: Any = click.Path(dir_okay=False, path_type=Path)
 
 
 class Command(click.Command):
@@ -45,7 +50,9 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 def main() -> None:
     """The LLM gateway that lives in the notebook: logs, caches and prices every LLM call.
 
@@ -54,12 +61,12 @@ def main() -> None:
     """
 
 
-def _placed(command: Callable[..., None]) -> Callable[..., None]:
+def _placed(command: F) -> F:
     """--config and --store, which every command takes."""
-    command = click.option("--store", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-                           help="The DuckDB file; else LLMLENS_STORE, else data/llmlens.duckdb of the project.")(command)  # fmt: skip
-    return click.option("--config", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-                        help="The configuration; else LLMLENS_CONFIG, else llmlens.toml of the project.")(command)  # fmt: skip
+    store_help = "The DuckDB file; else LLMLENS_STORE, else data/llmlens.duckdb of the project."
+    config_help = "The configuration; else LLMLENS_CONFIG, else llmlens.toml of the project."
+    command = click.option("--store", type=FILE, metavar="FILE", help=store_help)(command)
+    return click.option("--config", type=FILE, metavar="FILE", help=config_help)(command)
 
 
 def _settings(config: Path | None, store: Path | None) -> "Settings":
@@ -111,14 +118,16 @@ def stop(config: Path | None, store: Path | None) -> None:
     from llmlens.client import gateway
 
     settings = _settings(config, store)
-    click.echo(f"stopped the gateway of {settings.store}" if gateway.stop(settings) else f"none runs for {settings.store}")
+    click.echo(
+        f"stopped the gateway of {settings.store}" if gateway.stop(settings) else f"none runs for {settings.store}"
+    )
 
 
 @main.command()
 @click.argument("query", metavar="QUERY")
 @_placed
 @click.option("-f", "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write to FILE.")
 def sql(query: str, config: Path | None, store: Path | None, fmt: str, output: Path | None) -> None:
     """Run read-only SQL over the log: the views calls, attempts and usage_daily. "-" reads it from stdin.
 
@@ -136,7 +145,7 @@ def sql(query: str, config: Path | None, store: Path | None, fmt: str, output: P
 @click.option("-m", "--model", metavar="PATTERN", help="Only of models like this one; * stands for anything.")
 @click.option("--errors", is_flag=True, help="Only those that did not end well.")
 @click.option("-f", "--format", "fmt", type=click.Choice(FORMATS), default="table", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write to FILE.")
 def calls(config: Path | None, store: Path | None, last: int, model: str | None, errors: bool, fmt: str,
           output: Path | None) -> None:  # fmt: skip
     """Show the last calls, the newest first. Tables show the main columns, the other formats all of them."""
@@ -184,8 +193,10 @@ def _query(settings: "Settings", query: str, params: list[Any] | None, fmt: str)
 
     from llmlens.client.door import error_of
     from llmlens.client.session import Session
-    from llmlens.errors import QueryError
+    from llmlens.errors import QueryError, StoreError
 
+    if not settings.url and not settings.store.exists():
+        raise StoreError(f"there is no log yet at {settings.store}; --store or LLMLENS_STORE names another")
     body = json.dumps({"sql": query, "params": params}).encode()
     kind = {"accept": ACCEPT[fmt], "content-type": "application/json"}
     code, answer = Session(settings).fetch("POST", "/lens/query", body, kind)
@@ -205,7 +216,7 @@ def _write(answer: bytes, fmt: str, output: Path | None) -> None:
     elif fmt == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal; name a file with -o, or pipe it")
     else:
-        click.get_binary_stream("stdout").write(answer if fmt == "parquet" or answer.endswith(b"\n") else answer + b"\n")
+        click.echo(answer, nl=fmt != "parquet" and not answer.endswith(b"\n"))
 
 
 def _as_table(answer: bytes) -> str:

@@ -1,6 +1,6 @@
 """The main job in one command: run the quickstart against a fresh store, then show what was logged.
 
-    make demo        or        python notebooks/demo.py [notebook.ipynb]
+make demo        or        python notebooks/demo.py [notebook.ipynb]
 """
 
 import os
@@ -78,14 +78,21 @@ def show_log() -> None:
 def other_models() -> str:
     """What else can be called from here, and how."""
     lines = []
-    for variable, model in (("OPENAI_API_KEY", "openai/gpt-5-mini"), ("ANTHROPIC_API_KEY", "anthropic/claude-haiku-4-5")):
+    for variable, model in (
+        ("OPENAI_API_KEY", "openai/gpt-5-mini"),
+        ("ANTHROPIC_API_KEY", "anthropic/claude-haiku-4-5"),
+    ):
         if os.environ.get(variable):
             lines.append(f"{variable} is set: try `%%llm {model} sim/small` in a notebook (make lab).")
     if ollama():
         lines.append("Ollama is running: try `%%llm ollama/<model>`; `ollama list` shows the names.")
     if not lines:
-        lines.append("No provider key found, so everything above is simulated. With OPENAI_API_KEY or ANTHROPIC_API_KEY set,")
-        lines.append("or Ollama running, the same cells take real models: `%%llm openai/gpt-5-mini sim/small` (make lab).")
+        lines.append(
+            "No provider key found, so everything above is simulated. With OPENAI_API_KEY or ANTHROPIC_API_KEY set,"
+        )
+        lines.append(
+            "or Ollama running, the same cells take real models: `%%llm openai/gpt-5-mini sim/small` (make lab)."
+        )
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
@@ -65,7 +66,8 @@ class ChatCall:
         body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True},
                 **{name: value for name, value in fields.items() if value is not None}}  # fmt: skip
         where = cell.headers()
-        headers = {"content-type": "application/json", "accept": "text/event-stream", names.RECEIPT: "1", **where}
+        headers = {"content-type": "application/json", "accept": "text/event-stream", names.RECEIPT: "1",
+                   "user-agent": f"llmlens/{version('llmlens')}", **where}  # fmt: skip
         if cache is not None:
             headers[names.CACHE] = cache
         if tags:

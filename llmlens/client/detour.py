@@ -87,7 +87,8 @@ class Detour:
         with self._lock:
             self._gateway = gateway
             self._origins = tuple(Place.of(origin) for origin in origins)
-            self._bases = (Place.of(gateway.url), *(b for b in self._bases if b != Place.of(gateway.url)))
+            addresses = (gateway.url, gateway.url.replace("//127.0.0.1:", "//localhost:"))
+            self._bases = tuple(dict.fromkeys((*map(Place.of, addresses), *self._bases)))
 
     def aim(self, url: str, given: Mapping[str, str]) -> Aim | None:
         """Where a request to `url` with the headers `given` (any case) goes; None: it is not ours, or ready already."""

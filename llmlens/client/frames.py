@@ -1,5 +1,6 @@
 """DataFrames ↔ Parquet bytes, by DuckDB (no pyarrow), and which frames a query names. DuckDB is imported when used."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 VIEWS: Final = frozenset({"calls", "attempts", "prompts", "trials", "scores", "usage_daily"})
 """What the gateway has. A DataFrame of the caller's that has the same name travels only when it is given by keyword."""
 
+NAME: Final = re.compile(r"\w+|(?<=\")[^\"]+(?=\")")
+
 
 def named_frames(query: str, namespace: Mapping[str, Any]) -> "dict[str, pandas.DataFrame]":
-    """The DataFrames of `namespace` that `query` names as tables. None for SQL that cannot be parsed."""
+    """The DataFrames of `namespace` that `query` names as tables; none for SQL that cannot be parsed.
+
+    DuckDB finds the names, but gives up where it must know the columns (USING): then it is any name in the query.
+    """
     kind = _frame_type()
     if kind is None or not any(isinstance(value, kind) for value in namespace.values()):
         return {}
@@ -27,8 +33,10 @@ def named_frames(query: str, namespace: Mapping[str, Any]) -> "dict[str, pandas.
     with _database() as database:
         try:
             tables = database.get_table_names(query)
-        except duckdb.Error:
+        except duckdb.ParserException:
             return {}  # the gateway will say what is wrong with it
+        except duckdb.Error:
+            tables = set(NAME.findall(query))
     return {name: namespace[name] for name in tables - VIEWS if isinstance(namespace.get(name), kind)}
 
 
@@ -68,6 +76,9 @@ def from_parquet(data: bytes) -> "pandas.DataFrame":
         # DuckDB's own way to hand over TIMESTAMPTZ makes pandas 3 warn: hand over microseconds instead.
         listed = ", ".join(f"epoch_us({_name(n)}) AS {_name(n)}" if n in zoned else _name(n) for n, *_ in columns)
         frame: pandas.DataFrame = database.execute(f"SELECT {listed} FROM read_parquet(?)", [str(file)]).df()  # noqa: S608
+    for name, kind, *_ in columns:
+        if kind == "VARCHAR" and frame[name].dtype == "object":  # a column without any value
+            frame[name] = frame[name].astype("str")
     for name in zoned:
         frame[name] = pandas.to_datetime(frame[name], unit="us", utc=True).astype("datetime64[us, UTC]")
     return frame

@@ -58,10 +58,16 @@ class Gateway:
         return {names.KEY: self.key.reveal()}
 
 
-def connect(settings: Settings, *, start: bool = True, command: Sequence[str] | None = None) -> Gateway:
+def connect(
+    settings: Settings,
+    *,
+    start: bool = True,
+    command: Sequence[str] | None = None,
+    health_timeout_s: float = HEALTH_TIMEOUT_S,
+) -> Gateway:
     """The gateway of `settings`; started when there is none and `start` is True. Blocks for at most about 40 s.
 
-    `command` replaces `python -m llmlens serve` (tests).
+    `command` replaces `python -m llmlens` (tests). One that says nothing for `health_timeout_s` hangs.
 
     Raises:
         GatewayError: none runs and `start` is False; it could not be started (with the last lines of its log); it
@@ -69,7 +75,7 @@ def connect(settings: Settings, *, start: bool = True, command: Sequence[str] | 
     """
     if settings.url:
         return _given(settings, settings.url)
-    found = _find(settings)
+    found = _find(settings, health_timeout_s)
     if isinstance(found, Gateway) and not _older(found.version):
         return found
     if not start:
@@ -77,7 +83,7 @@ def connect(settings: Settings, *, start: bool = True, command: Sequence[str] | 
             return found
         raise GatewayError(f"no gateway runs for {settings.store}; `%load_ext llmlens` or `llmlens serve` starts one")
     with _lock(settings):
-        found = _find(settings)
+        found = _find(settings, health_timeout_s)
         if isinstance(found, Gateway):
             if not _older(found.version):
                 return found
@@ -96,7 +102,7 @@ def stop(settings: Settings, timeout_s: float = STOP_TIMEOUT_S) -> bool:
     if settings.url:
         raise GatewayError(f"LLMLENS_URL names {settings.url}, which was not started here; stop it where it runs")
     try:
-        found = _find(settings)
+        found = _find(settings, min(HEALTH_TIMEOUT_S, timeout_s))
     except Hung as hung:
         return _kill(settings, hung.pid, timeout_s)
     if found is None:
@@ -161,7 +167,7 @@ def _given(settings: Settings, url: str) -> Gateway:
     return Gateway(url, settings.key, None, str(said["version"]), None)
 
 
-def _find(settings: Settings) -> Gateway | Ending | None:
+def _find(settings: Settings, timeout_s: float) -> Gateway | Ending | None:
     """What the state file leads to; None when there is nothing, or only what a dead gateway left behind."""
     state = _read_state(settings.state_file)
     if state is None or not alive(state["pid"]):
@@ -170,7 +176,7 @@ def _find(settings: Settings) -> Gateway | Ending | None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  listens everywhere: loopback reaches it
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        said = health(url)
+        said = health(url, timeout_s)
     except NotListening:
         return Ending(pid) if looks_like_ours(pid) else None
     except GatewayError as error:
@@ -309,7 +315,7 @@ def _start(settings: Settings, command: Sequence[str] | None) -> Gateway:
         if process.poll() is not None:
             return True
         with suppress(GatewayError):
-            if isinstance(gateway := _find(settings), Gateway):
+            if isinstance(gateway := _find(settings, HEALTH_TIMEOUT_S), Gateway):
                 found.append(gateway)
         return bool(found)
 

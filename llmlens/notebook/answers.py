@@ -1,12 +1,13 @@
 """One `%%llm`: from its options and body to the answers of all its models, drawn while they come in."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmlens.client import ask, cell
 from llmlens.client.answer import Answer
+from llmlens.notebook import display as look
 from llmlens.notebook.board import Board, NoAnswer, Stream
 from llmlens.notebook.display import Slip
 from llmlens.notebook.fill import fill
@@ -14,6 +15,8 @@ from llmlens.notebook.screen import screen_of
 from llmlens.records import CacheMode
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from llmlens.notebook.extension import Extension
 
 
@@ -83,9 +86,54 @@ def run(extension: "Extension", request: Request, *, store_in: str | None = None
     return given
 
 
-def slips_of(answers: Sequence[Answer]) -> Iterator[Slip]:
-    """The slips that show `answers` again."""
+def slips_of(given: Answer | Answers) -> Iterator[Slip]:
+    """The slips that show `given` again."""
+    answers = [given] if isinstance(given, Answer) else given
     seen: dict[str, int] = {}
     for answer in answers:
         seen[answer.model] = seen.get(answer.model, -1) + 1
         yield Slip.of(answer, seen[answer.model])
+
+
+class Rendering:
+    """How an `Answer` in Out looks, for as long as the extension is loaded."""
+
+    def __init__(self, shell: "InteractiveShell") -> None:
+        self._shell = shell
+        self._formatter: Any = shell.display_formatter  # None only while a shell is being made
+        self._drawn: Answer | Answers | None = None
+
+    def begin(self) -> None:
+        """Register with IPython's formatters."""
+        for kind in (Answer, Answers):
+            self._formatter.formatters["text/html"].for_type(kind, lambda given: look.html(slips_of(given)))
+            self._formatter.formatters["text/plain"].for_type(kind, self._write)
+            self._formatter.ipython_display_formatter.for_type(kind, self._draw_once)
+        self._shell.events.register("post_run_cell", self.forget)
+
+    def end(self) -> None:
+        """Unregister."""
+        self._shell.events.unregister("post_run_cell", self.forget)
+        for kind in (Answer, Answers):
+            for formatter in (
+                self._formatter.formatters["text/html"],
+                self._formatter.formatters["text/plain"],
+                self._formatter.ipython_display_formatter,
+            ):
+                formatter.pop(kind, None)
+
+    def drawn(self, given: "Answer | Answers") -> None:
+        """`given` is on the screen: as the value of the line that asked for it, it need not be drawn again."""
+        self._drawn = given
+
+    def forget(self, *_: object) -> None:
+        """A cell has ended: from now on everything is drawn."""
+        self._drawn = None
+
+    def _draw_once(self, given: "Answer | Answers") -> None:
+        if self._drawn is not given or getattr(self._shell, "kernel", None) is None:
+            raise NotImplementedError  # IPython's word for: draw it the usual way
+
+    def _write(self, given: "Answer | Answers", printer: Any, cycle: bool) -> None:
+        # A terminal shows `Out[1]:` in any case.
+        printer.text(repr(given) if self._drawn is given else look.text(slips_of(given)))

@@ -37,9 +37,12 @@ class CellTracker:
         return self._entered[-1][0] if self._entered else None
 
     def begin(self) -> None:
-        """Register. The cell that loads the extension counts as entered: calls after `%load_ext` in it are its own."""
+        """Register. The cell that loads the extension is entered already: calls after `%load_ext` in it are its own."""
         self.shell.events.register("pre_run_cell", self.before)
         self.shell.events.register("post_run_cell", self.after)
+        running = _running(self.shell)
+        if running is not None:
+            self._enter(running, stored=True)
 
     def end(self) -> None:
         """Unregister, and leave whatever is still entered."""
@@ -52,10 +55,13 @@ class CellTracker:
     def before(self, info: "ExecutionInfo") -> None:
         """A cell starts. IPython would show the user whatever this raises, so it raises nothing."""
         try:
-            where = provenance(self.shell, info, self.run_id)
-            self._entered.append((where, cell.entered(where)))
+            self._enter(info)
         except Exception:  # the log of a cell's place must not break the cell
             log.exception("llmlens could not tell which cell is running")
+
+    def _enter(self, info: "ExecutionInfo", *, stored: bool = False) -> None:
+        where = provenance(self.shell, info, self.run_id, stored=stored)
+        self._entered.append((where, cell.entered(where)))
 
     def after(self, result: "ExecutionResult") -> None:
         """The innermost cell has ended."""
@@ -67,17 +73,29 @@ class CellTracker:
             log.exception("llmlens could not leave a cell")
 
 
-def provenance(shell: "InteractiveShell", info: "ExecutionInfo", run_id: str) -> Provenance:
-    """Where the cell that `info` announces stands. Git's part is added by `client.cell` when it is known."""
+def provenance(shell: "InteractiveShell", info: "ExecutionInfo", run_id: str, *, stored: bool = False) -> Provenance:
+    """Where the cell that `info` announces stands. Git's part is added by `client.cell` when it is known.
+
+    `stored` says that the cell's source is in the history already, as it is once the cell runs.
+    """
     source = info.raw_cell or ""
     cell_id = _cell_id(info, _parent_metadata(shell))
     return Provenance(
         notebook=_notebook(shell, cell_id),
         cell_id=cell_id,
-        execution_count=shell.execution_count,
+        execution_count=_number(shell, info, stored=stored),
         cell_sha=hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:16],
         run_id=run_id,
     )
+
+
+def _number(shell: "InteractiveShell", info: "ExecutionInfo", *, stored: bool) -> int:
+    """N of `In [N]`. IPython counts up before the cell runs (9.18) or after it (8); the history knows which."""
+    history = shell.history_manager
+    if not info.store_history or history is None:
+        return shell.execution_count
+    counted_up = len(history.input_hist_parsed) - stored < shell.execution_count
+    return shell.execution_count - counted_up
 
 
 def _cell_id(info: "ExecutionInfo", parent: Mapping[str, Any]) -> str | None:
@@ -90,6 +108,20 @@ def _cell_id(info: "ExecutionInfo", parent: Mapping[str, Any]) -> str | None:
             if found:
                 return str(found)
     return None
+
+
+def _running(shell: "InteractiveShell") -> "ExecutionInfo | None":
+    """The cell that a kernel is running; None in a terminal and while a kernel starts."""
+    from IPython.core import interactiveshell
+
+    new_info: Any = interactiveshell.ExecutionInfo
+    parent = getattr(shell, "parent_header", None) or {}
+    content = parent.get("content") or {}
+    if parent.get("msg_type") != "execute_request" or content.get("silent"):
+        return None
+    metadata = parent.get("metadata") or {}
+    info: ExecutionInfo = new_info(content.get("code", ""), True, False, True, metadata.get("cellId"), metadata)
+    return info
 
 
 def _parent_metadata(shell: "InteractiveShell") -> Mapping[str, Any]:

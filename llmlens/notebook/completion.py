@@ -1,4 +1,4 @@
-"""Tab completion on the magic lines: models, options, and the values of options. It never raises and never waits long."""
+"""Tab completion on the magic lines: models, options, values of options. Never raises, never waits long."""
 
 import argparse
 import logging
@@ -32,7 +32,7 @@ class Completion:
 
     def begin(self) -> None:
         """Register for the four magics, with and without the second `%`."""
-        shell = self._extension.shell
+        shell: Any = self._extension.shell
         for word, complete in (("llm", self.llm), ("lens", self.lens), ("lens_sql", self.lens_sql)):
             for key in (f"%{word}", f"%%{word}"):
                 self._completers[key] = _guarded(complete)

@@ -122,11 +122,12 @@ def _facts(slips: Sequence[Slip]) -> list[tuple[str, str]]:
     many = len(slips) > 1
     simulated = " simulated" if any(slip.simulated for slip in slips) else ""
     answers = [slip.answer for slip in slips if slip.answer]
+    tokens_in = _sum([a.usage.input_tokens for a in answers])
+    tokens_out = _sum([a.usage.output_tokens for a in answers])
     facts = [
         ("latency" + (" (median)" if many else ""), seconds(_median([a.latency_s for a in answers]))),
         ("first token" + (" (median)" if many else ""), seconds(_median([a.first_token_s for a in answers]))),
-        ("tokens in", count(_sum([a.usage.input_tokens for a in answers]))),
-        ("tokens out", count(_sum([a.usage.output_tokens for a in answers]))),
+        ("tokens", f"{count(tokens_in)} in, {count(tokens_out)} out" if answers else UNKNOWN),
     ]
     cost = _sum([a.cost_usd for a in answers])
     facts.append(("cost", money(cost) + (simulated if cost is not None else "")))

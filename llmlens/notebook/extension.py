@@ -4,10 +4,15 @@ The loaded extension is found again through the magics it registered, so loading
 Loading says nothing when all is well.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmlens.catalog.simulated import PROVIDER, SIM_MODELS
 from llmlens.client import cell, gateway, redirect
+from llmlens.client import session as sessions
+from llmlens.client.door import fetch
 from llmlens.errors import LensError
+from llmlens.notebook.answers import Rendering
 from llmlens.notebook.cells import CellTracker
 from llmlens.notebook.completion import Completion
 from llmlens.notebook.magics import LensMagics
@@ -15,7 +20,32 @@ from llmlens.notebook.magics import LensMagics
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from llmlens.settings import Settings
+
 MAGICS = {"line": ("llm", "lens", "lens_sql"), "cell": ("llm", "lens_sql")}
+MODELS_TIMEOUT_S = 1.0
+
+
+def load(shell: "InteractiveShell") -> None:
+    """Load into `shell`; where it is loaded already, only what is missing (a gateway, say) is tried again."""
+    extension = loaded(shell)
+    if extension is None:
+        extension = Extension(shell)
+        extension.begin()
+    extension.capture()
+
+
+def unload(shell: "InteractiveShell") -> None:
+    """Take everything back. Does nothing where it is not loaded."""
+    extension = loaded(shell)
+    if extension is not None:
+        extension.end()
+
+
+def loaded(shell: "InteractiveShell") -> "Extension | None":
+    """The extension of `shell`, if it is loaded."""
+    magics = dict.get(shell.magics_manager.registry, LensMagics.__name__)
+    return magics.extension if isinstance(magics, LensMagics) else None
 
 
 class Extension:
@@ -25,28 +55,50 @@ class Extension:
         self.shell = shell
         self.cells = CellTracker(shell)
         self.completion = Completion(self)
-        self.shown: Any = None  # what `%llm` drew already, so that Out need not draw it again
+        self.rendering = Rendering(shell)
         self._magics = LensMagics(shell, self)
         self._replaced: dict[tuple[str, str], Any] = {}
 
     def begin(self) -> None:
-        """Put everything in place, then find the gateway; without one, say so and stay, for `%lens doctor`."""
+        """Put everything in place that needs no gateway."""
         self._register_magics()
         self.completion.begin()
+        self.rendering.begin()
         self.cells.begin()
         cell.carry_into_threads()
+
+    def capture(self) -> None:
+        """Find or start the gateway and lead all calls to it. Without one, say so and stay, for `%lens doctor`."""
         try:
             redirect.install()
         except LensError as error:
-            print(f"llmlens is loaded, but calls are not captured: {error}\n%lens doctor says more.")  # noqa: T201
+            print(  # noqa: T201  the one thing that loading has to say
+                f"llmlens: LLM calls are NOT captured: {error}\n%lens doctor says more; %reload_ext llmlens tries again"
+            )
 
     def end(self) -> None:
         """Take everything back, in the opposite order."""
-        redirect.uninstall()
+        for note in redirect.uninstall():
+            print(f"llmlens: {note}")  # noqa: T201
         cell.stop_carrying()
         self.cells.end()
+        self.rendering.end()
         self.completion.end()
         self._unregister_magics()
+        sessions.close()
+
+    def settings(self) -> "Settings":
+        """The settings of this process. Raises SettingsError."""
+        return sessions.session().settings
+
+    def models(self) -> Sequence[str]:
+        """What can be called, as a running gateway says; without one, what is built in. Starts none."""
+        try:
+            found = gateway.connect(self.settings(), start=False)
+            body = fetch(found.url, "GET", "/v1/models", found.headers, timeout_s=MODELS_TIMEOUT_S)[2]
+            return models_in(body)
+        except LensError:
+            return [f"{PROVIDER}/{name}" for name in SIM_MODELS]
 
     def _register_magics(self) -> None:
         known = self.shell.magics_manager.magics
@@ -62,6 +114,17 @@ class Extension:
                 manager.magics[kind].pop(name, None)
                 if (kind, name) in self._replaced:
                     manager.magics[kind][name] = self._replaced[kind, name]
-        manager.registry.pop(type(self._magics).__name__, None)
-        if self._magics in self.shell.configurables:
-            self.shell.configurables.remove(self._magics)
+        manager.registry.pop(LensMagics.__name__, None)
+        configurables: list[Any] = self.shell.configurables
+        if self._magics in configurables:
+            configurables.remove(self._magics)
+
+
+def models_in(body: bytes) -> list[str]:
+    """The ids in the answer of GET /v1/models; empty for anything else."""
+    import json
+
+    try:
+        return [str(model["id"]) for model in json.loads(body)["data"]]
+    except (ValueError, KeyError, TypeError):
+        return []

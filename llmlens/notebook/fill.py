@@ -50,7 +50,9 @@ def _value(node: ast.expr, names: Mapping[str, Any], where: str) -> Any:
         case ast.Name(id=name):
             if name not in names:
                 near = get_close_matches(name, [n for n in names if not n.startswith("_")], n=1)
-                raise UsageError(f"no variable {name!r} for {where!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise UsageError(
+                    f"no variable {name!r} for {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                )
             return names[name]
         case ast.Attribute(value=owner, attr=attr):
             return _member(_value(owner, names, where), attr, where)

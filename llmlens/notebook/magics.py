@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
-from IPython.core.magic_arguments import argument, magic_arguments
 
 from llmlens.notebook import commands, options
 from llmlens.notebook.answers import Request, run
+from llmlens.notebook.options import argument
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from llmlens.notebook.extension import Extension
 
+CACHE_HELP = (
+    "on: take the logged answer to the same request, if there is one; off: neither take nor keep; "
+    "refresh: ask anew and keep; only: never ask"
+)
 EXAMPLE = "%%llm sim/large sim/small\nWhat is 17 * 23?"
 
 
@@ -30,17 +34,17 @@ class LensMagics(Magics):
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
-    @magic_arguments()
-    @argument("models", nargs="*", metavar="MODEL", help="one or more models, as provider/model; several run at once")
-    @argument("-o", "--out", type=options.variable, metavar="NAME", help="store the Answer (a list, if several) in NAME")
-    @argument("-s", "--system", metavar="TEXT", help="the system prompt")
-    @argument("-t", "--temperature", type=options.temperature, metavar="T", help="sampling temperature")
-    @argument("-m", "--max-tokens", type=options.at_least(1), metavar="N", help="the longest answer, in tokens")
-    @argument("-n", "--samples", type=options.at_least(1), default=1, metavar="N", help="answers per model (default 1)")
-    @argument("-c", "--cache", choices=("on", "off", "refresh", "only"), help="on: take a logged answer to the same "
-              "request, if there is one; off: neither take nor keep; refresh: ask anew and keep; only: never ask")  # fmt: skip
-    @argument("--tags", type=options.tags, metavar="TAGS", help='kept in the log with the call: step=1 or \'{"step": 1}\'')
-    @argument("--verbatim", action="store_true", help="send the body as it stands, with {{ }} and all")
+    @options.takes(
+        argument("models", nargs="*", metavar="MODEL", help="as provider/model; several are asked at once"),
+        argument("-o", "--out", type=options.variable, metavar="NAME", help="store the Answer (or the list) in NAME"),
+        argument("-s", "--system", metavar="TEXT", help="the system prompt"),
+        argument("-t", "--temperature", type=options.temperature, metavar="T", help="sampling temperature"),
+        argument("-m", "--max-tokens", type=options.at_least(1), metavar="N", help="the longest answer, in tokens"),
+        argument("-n", "--samples", type=options.at_least(1), default=1, metavar="N", help="answers per model (1)"),
+        argument("-c", "--cache", choices=("on", "off", "refresh", "only"), help=CACHE_HELP),
+        argument("--tags", type=options.tags, metavar="TAGS", help="logged with the calls: step=1 or '{\"step\": 1}'"),
+        argument("--verbatim", action="store_true", help="send the body as it stands, {{ }} and all"),
+    )
     def llm(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Ask one model or several, side by side.
 
@@ -63,7 +67,7 @@ class LensMagics(Magics):
         answers = run(self.extension, Request.of(given, body, names), store_in=given.out)
         if cell is not None:
             return None
-        self.extension.shown = answers
+        self.extension.rendering.drawn(answers)
         return answers
 
     @no_var_expand
@@ -75,9 +79,10 @@ class LensMagics(Magics):
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
-    @magic_arguments()
-    @argument("-o", "--out", type=options.variable, metavar="NAME", help="store the DataFrame in NAME")
-    @argument("sql", nargs="*", metavar="SQL", help="a SELECT over calls, attempts, usage_daily and your DataFrames")
+    @options.takes(
+        argument("-o", "--out", type=options.variable, metavar="NAME", help="store the DataFrame in NAME"),
+        argument("sql", nargs="*", metavar="SQL", help="a SELECT over calls, attempts, usage_daily and DataFrames"),
+    )
     def lens_sql(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Read-only SQL (DuckDB's) over the log, and over the DataFrames of the notebook that it names.
 

@@ -10,11 +10,42 @@ import re
 import shlex
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
+from IPython.core import magic_arguments
 from IPython.core.error import UsageError
 
+F = TypeVar("F", bound=Callable[..., Any])
+Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
+_UNTYPED: Any = magic_arguments
+
 WORD = re.compile(r"""\s*((?:"(?:\\.|[^"\\])*"|'[^']*'|[^\s"'])+)""")
+
+
+def argument(*flags: str, **details: Any) -> Argument:
+    """One option or operand, in the words of argparse."""
+    return flags, details
+
+
+def takes(*arguments: Argument) -> Callable[[F], F]:
+    """A magic that takes these; its docstring becomes the help that `?` shows."""
+
+    def declare(magic: F) -> F:
+        declared: Any = magic
+        for flags, details in reversed(arguments):
+            declared = _UNTYPED.argument(*flags, **details)(declared)
+        known: F = _UNTYPED.magic_arguments()(declared)
+        return known
+
+    return declare
+
+
+def parser_for(name: str, description: str, arguments: tuple[Argument, ...]) -> argparse.ArgumentParser:
+    """A parser that raises UsageError instead of ending the process."""
+    parser: argparse.ArgumentParser = _UNTYPED.MagicArgumentParser(name, description=description)
+    for flags, details in arguments:
+        parser.add_argument(*flags, **details)
+    return parser
 
 
 def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
@@ -50,7 +81,7 @@ def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def _instead(name: str, known: set[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]}?"
     return f"; known: {', '.join(sorted(known, key=lambda option: option.lstrip('-')))}"
@@ -58,8 +89,16 @@ def _instead(name: str, known: set[str]) -> str:
 
 def model_then_text(parser: argparse.ArgumentParser, line: str) -> tuple[str, str]:
     """Cut the line of `%llm` into its options with the model, and the prompt after them, untouched."""
-    options = options_of(parser)
-    at, model_seen, value_due = 0, False, False
+    return _cut(parser, line, model_seen=False)
+
+
+def leading_options(parser: argparse.ArgumentParser, line: str) -> tuple[str, str]:
+    """Cut a line into the options it begins with, and what comes after them, untouched."""
+    return _cut(parser, line, model_seen=True)
+
+
+def _cut(parser: argparse.ArgumentParser, line: str, *, model_seen: bool) -> tuple[str, str]:
+    options, at, value_due = options_of(parser), 0, False
     while match := WORD.match(line, at):
         word = match[1]
         if value_due:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from itertools import groupby
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmlens.notebook import display as look
 from llmlens.plain import clean
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
-    from IPython.display import DisplayHandle
 
     from llmlens.notebook.board import Screen
     from llmlens.notebook.display import Slip
@@ -19,11 +18,19 @@ MAX_BYTES_PER_S = 1_000_000
 """Long answers are drawn less often, so that a board never floods the connection to the browser."""
 
 
+def published(bundle: dict[str, str], *, display_id: bool = False) -> Any:
+    """Display a MIME bundle; gives a DisplayHandle where `display_id` asks for one."""
+    from IPython import display
+
+    untyped: Any = display.display
+    return untyped(bundle, raw=True, display_id=display_id) if display_id else untyped(bundle, raw=True)
+
+
 class NotebookScreen:
     """One display, made in the main thread and updated there. Both HTML and text, so every front end shows it."""
 
     def __init__(self) -> None:
-        self._handle: DisplayHandle | None = None
+        self._handle: Any = None  # an IPython.display.DisplayHandle
         self._not_before = 0.0
 
     def draw(self, slips: Sequence["Slip"]) -> None:
@@ -40,9 +47,7 @@ class NotebookScreen:
         bundle = {"text/html": look.html(slips), "text/plain": look.text(slips)}
         self._not_before = monotonic() + sum(map(len, bundle.values())) / MAX_BYTES_PER_S
         if self._handle is None:
-            from IPython.display import display
-
-            self._handle = display(bundle, raw=True, display_id=True)
+            self._handle = published(bundle, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
 

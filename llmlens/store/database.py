@@ -5,6 +5,7 @@ variable can be reached by SQL, whoever wrote it. `enable_external_access` can b
 """
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -34,9 +35,11 @@ class Database:
         self.path = path
         self.memory_limit_mb = memory_limit_mb
         self._lock = threading.Lock()
-        self.temp_directory = Path(tempfile.mkdtemp(prefix="llmlens-"))
+        prefix = f"llmlens-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-"
+        self.temp_directory = Path(tempfile.mkdtemp(prefix=prefix))
         try:
             self._connection = self._connect()
+            self._remove_leftovers(prefix)
         except BaseException:
             shutil.rmtree(self.temp_directory, ignore_errors=True)
             raise
@@ -91,6 +94,12 @@ class Database:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _remove_leftovers(self, prefix: str) -> None:
+        """The temp directories of killed processes. We hold the lock of the store, so none of them is in use."""
+        for folder in self.temp_directory.parent.glob(prefix + "*"):
+            if folder != self.temp_directory:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = _connect(self.path, self.temp_directory, self.memory_limit_mb)

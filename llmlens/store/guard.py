@@ -79,6 +79,8 @@ def parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Mapping[str, Any]:
     if tree.get("error"):
         if tree.get("error_type") == "parser":
             raise QueryError(f"{tree['error_message']}{_place(sql, tree)}")
+        if any(word.upper().startswith("PIVOT") for _, word in tokens(sql)):
+            raise QueryError("PIVOT inside of another query needs its columns spelled out: PIVOT … ON x IN ('a', 'b')")
         raise QueryError(
             "only SELECT is allowed here: the log is read-only (no COPY, ATTACH, SET, PRAGMA, CALL, EXPLAIN, "
             "INSERT, UPDATE, DELETE, CREATE, DROP)"

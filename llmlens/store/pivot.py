@@ -30,14 +30,15 @@ def is_dynamic(sql: str) -> bool:
 
 
 def spelled_out(sql: str, values: Callable[[str], list[str]]) -> str:
-    """`sql` with the columns of its PIVOT spelled out. `values(query)` runs a checked query and gives its one column.
+    """`sql` with the columns of its PIVOT spelled out; other SQL as it is. `values(query)` runs a checked query and
+    gives its one column.
 
     Raises:
         QueryError: no values, or more than MAX_COLUMNS.
     """
     parts = _parts(sql)
     if parts is None:
-        raise QueryError("PIVOT inside of another query needs its columns spelled out: PIVOT … ON x IN ('a', 'b')")
+        return sql
     head, source = sql[: parts.word], sql[parts.source : parts.on]
     on = sql[parts.on + 2 : parts.after_on]
     spelled = []

@@ -21,7 +21,10 @@ SELECT
     coalesce(c.response_body, origin.response_body) AS response_body,
     coalesce(c.chunk_timeline, origin.chunk_timeline) AS chunk_timeline
 FROM log.call AS c
-LEFT JOIN log.call AS origin ON origin.call_id = c.cached_from;
+LEFT JOIN (  -- only what was ever replayed: a join with every body would not fit in memory
+    SELECT call_id, response_type, response_body, chunk_timeline FROM log.call
+    WHERE call_id IN (SELECT cached_from FROM log.call WHERE cached_from IS NOT NULL)
+) AS origin ON origin.call_id = c.cached_from;
 
 -- A call whose only attempt succeeded is not stored twice: its attempt is read off the call. When it was sent, as
 -- seconds after the call came in, is then not known.

@@ -21,7 +21,10 @@ def test_all_options():
 
 
 def test_tags_as_json():
-    assert parsed(PARSER, """m --tags '{"step": 1, "deep": {"a": [true]}}'""").tags == {"step": 1, "deep": {"a": [True]}}
+    assert parsed(PARSER, """m --tags '{"step": 1, "deep": {"a": [true]}}'""").tags == {
+        "step": 1,
+        "deep": {"a": [True]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,10 @@ def test_the_prompt_of_a_line_begins_after_the_model(line, head, text):
     assert model_then_text(PARSER, line) == (head, text)
 
 
-@given(st.text(alphabet=st.characters(blacklist_categories=["Cc", "Cs", "Z"]), min_size=1).filter(lambda t: t[0] not in "-\"'"))
+@given(
+    st.text(alphabet=st.characters(blacklist_categories=["Cc", "Cs", "Z"]), min_size=1).filter(
+        lambda t: t[0] not in "-\"'"
+    )
+)
 def test_the_prompt_is_verbatim(text):
     assert model_then_text(PARSER, f"m {text} '{{x}}' \"")[1] == f"{text} '{{x}}' \""

@@ -51,4 +51,6 @@ def test_a_row_is_a_line_and_numbers_end_at_the_same_place(rows):
 
 
 def test_a_table():
-    assert table(("model", "n"), [("a", "1"), ("日本", "12")], right=frozenset({1})) == "model   n\na       1\n日本   12"
+    assert (
+        table(("model", "n"), [("a", "1"), ("日本", "12")], right=frozenset({1})) == "model   n\na       1\n日本   12"
+    )

@@ -282,6 +282,8 @@ def test_kill_9_loses_no_answered_call_and_doubles_none(new_store, calls, tmp_pa
         rest, _ = child.communicate()
         answered.extend(int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n"))
     store = new_store("killed.duckdb")
+    mine = store.database.temp_directory
+    assert list(mine.parent.glob(mine.name[:-8] + "*")) == [mine]  # what the killed left behind is gone
     logged = [call_id for (call_id,) in store.all("SELECT call_id FROM log.call")]
     assert len(logged) == len(set(logged))
     assert {calls(number).call_id for number in answered} <= set(logged)
