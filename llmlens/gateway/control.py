@@ -140,9 +140,9 @@ class Control:
             asked = msgspec.json.decode(await _body(request) or b"{}", type=Prune)
         except msgspec.DecodeError as error:
             raise BadRequest(f"the body is not a prune request: {error}") from error
-        age = timedelta(seconds=asked.older_than_s) if asked.older_than_s is not None else None
-        older_than = datetime.now(UTC) - age if age is not None else None
-        done = self.writer.prune_cache(older_than=older_than, max_bytes=asked.max_bytes)
+        now = datetime.now(UTC)
+        older_than = now - timedelta(seconds=asked.older_than_s) if asked.older_than_s is not None else None
+        done = self.writer.prune_cache(expired_at=now, older_than=older_than, max_bytes=asked.max_bytes)
         keys = await asyncio.wrap_future(done)
         self.house.cache.forget(keys)
         return JSONResponse({"pruned": len(keys), "entries": len(self.house.cache.index)})

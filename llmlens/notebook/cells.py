@@ -102,9 +102,9 @@ def _cell_id(info: "ExecutionInfo", parent: Mapping[str, Any]) -> str | None:
     given = getattr(info, "cell_id", None)
     if given:
         return str(given)
-    for metadata in (getattr(info, "cell_meta", None) or {}, parent):
-        colab = metadata.get("colab")
-        for found in (metadata.get("cellId"), metadata.get("cell_id"), colab and colab.get("cell_id")):
+    for metadata in (_mapping(getattr(info, "cell_meta", None)), parent):
+        colab = _mapping(metadata.get("colab"))
+        for found in (metadata.get("cellId"), metadata.get("cell_id"), colab.get("cell_id")):
             if found:
                 return str(found)
     return None
@@ -115,20 +115,23 @@ def _running(shell: "InteractiveShell") -> "ExecutionInfo | None":
     from IPython.core import interactiveshell
 
     new_info: Any = interactiveshell.ExecutionInfo
-    parent = getattr(shell, "parent_header", None) or {}
-    content = parent.get("content") or {}
+    parent = _mapping(getattr(shell, "parent_header", None))
+    content = _mapping(parent.get("content"))
     if parent.get("msg_type") != "execute_request" or content.get("silent"):
         return None
-    metadata = parent.get("metadata") or {}
+    metadata = _parent_metadata(shell)
     info: ExecutionInfo = new_info(content.get("code", ""), True, False, True, metadata.get("cellId"), metadata)
     return info
 
 
 def _parent_metadata(shell: "InteractiveShell") -> Mapping[str, Any]:
     """The metadata of the execute request; empty outside of a kernel."""
-    parent = getattr(shell, "parent_header", None)
-    metadata = parent.get("metadata") if isinstance(parent, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
+    return _mapping(_mapping(getattr(shell, "parent_header", None)).get("metadata"))
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    """`given` where it is a mapping, which no front end promises."""
+    return given if isinstance(given, Mapping) else {}
 
 
 def _notebook(shell: "InteractiveShell", cell_id: str | None) -> str | None:

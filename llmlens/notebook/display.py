@@ -104,7 +104,7 @@ def _badges(slips: Sequence[Slip]) -> list[tuple[str, str]]:
     if any(slip.simulated for slip in slips):
         badges.append(("sim", "simulated"))
     for outcome, kind in (("hit", "hit"), ("miss", ""), ("off", "")):
-        n = sum(1 for slip in slips if slip.answer and slip.answer.cache == outcome)
+        n = sum(1 for slip in slips if slip.answer and not slip.error and slip.answer.cache == outcome)
         if n:
             badges.append((kind, f"cache {outcome}" + (f" {n}/{len(slips)}" if len(slips) > 1 else "")))
     failed = sum(1 for slip in slips if slip.error)
@@ -119,25 +119,25 @@ def _badges(slips: Sequence[Slip]) -> list[tuple[str, str]]:
 
 def _facts(slips: Sequence[Slip]) -> list[tuple[str, str]]:
     """Label and value; times are medians and the rest are sums where there are several samples."""
-    many = len(slips) > 1
-    simulated = " simulated" if any(slip.simulated for slip in slips) else ""
+    median = " (median)" if len(slips) > 1 else ""
+    simulated = " (simulated)" if any(slip.simulated for slip in slips) else ""
     answers = [slip.answer for slip in slips if slip.answer]
     tokens_in = _sum([a.usage.input_tokens for a in answers])
     tokens_out = _sum([a.usage.output_tokens for a in answers])
-    facts = [
-        ("latency" + (" (median)" if many else ""), seconds(_median([a.latency_s for a in answers]))),
-        ("first token" + (" (median)" if many else ""), seconds(_median([a.first_token_s for a in answers]))),
-        ("tokens", f"{count(tokens_in)} in, {count(tokens_out)} out" if answers else UNKNOWN),
-    ]
-    cost = _sum([a.cost_usd for a in answers])
-    facts.append(("cost", money(cost) + (simulated if cost is not None else "")))
     saved = sum((a.saved_usd for a in answers if a.saved_usd), Decimal())
+    facts = [
+        ("latency" + median, seconds(_median([a.latency_s for a in answers]))),
+        ("first token" + median, seconds(_median([a.first_token_s for a in answers]))),
+        ("tokens", f"{count(tokens_in)} in, {count(tokens_out)} out"),
+        ("cost" + simulated, money(_sum([a.cost_usd for a in answers]))),
+    ]
     if saved:
-        facts.append(("saved", money(saved) + simulated))
+        facts.append(("saved" + simulated, money(saved)))
     served = {a.model_served for a in answers if a.model_served}
-    asked = slips[0].model.rpartition("/")[2]
-    if served - {asked, slips[0].model}:
+    if served - {slips[0].model, slips[0].model.rpartition("/")[2]}:
         facts.append(("served by", one_line(", ".join(sorted(served)), 40)))
+    if all(slip.error for slip in slips):  # nothing was answered: what is not known says nothing
+        return [(label, value) for label, value in facts if UNKNOWN not in value]
     return facts
 
 
