@@ -156,7 +156,7 @@ def calls(config: Path | None, store: Path | None, last: int, model: str | None,
     if errors:
         where.append("outcome <> 'complete'")
     columns = CALL_COLUMNS if fmt == "table" else "*"
-    query = f"SELECT {columns} FROM calls WHERE {' AND '.join(where)} ORDER BY started_at DESC LIMIT {last}"  # noqa: S608
+    query = f"SELECT {columns} FROM calls WHERE {' AND '.join(where)} ORDER BY calls.started_at DESC LIMIT {last}"  # noqa: S608
     _write(_query(_settings(config, store), query, params, fmt), fmt, output)
 
 
@@ -246,5 +246,5 @@ def _cell(name: str, value: Any) -> str:
     if name.endswith("_s") and not isinstance(value, str):
         return f"{value:.3f}"
     if type(value).__name__ == "Decimal":
-        return f"{value:f}"
+        return f"{value.normalize():f}"
     return one_line(str(value), 72)

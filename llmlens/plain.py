@@ -50,7 +50,9 @@ def seconds(duration_s: float | None) -> str:
     if duration_s < 60:
         return f"{duration_s:.2f} s"
     minutes, rest = divmod(round(duration_s), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def count(number: float | None) -> str:

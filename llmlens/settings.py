@@ -45,14 +45,14 @@ class GatewaySettings:
     max_pending_bytes: int = 256 * 1024 * 1024  # answered calls that wait for the database
     cache: str = "on"  # what a call gets that sends no x-llmlens-cache
     cache_ttl_s: float | None = None
-    cache_memory_bytes: int = 64 * 1024 * 1024
+    cache_memory_bytes: int = 32 * 1024 * 1024
     cache_entries: int = 500_000
     connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 600.0
     total_timeout_s: float = 1800.0
     max_attempts: int = 3
     max_retry_wait_s: float = 30.0
-    database_memory_mb: int = 256
+    database_memory_mb: int = 64
     journal_fsync: bool = False  # True: survive a power cut too, at about 0.15 ms a call
     on_log_failure: str = "refuse"  # "refuse": no call is sent that cannot be logged; "answer": it is, and counted
 

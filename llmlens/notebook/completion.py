@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from llmlens.catalog.simulated import PROVIDER, SIM_MODELS
 from llmlens.notebook import commands, options
 from llmlens.notebook.magics import LensMagics
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("llmlens")
 
 FRESH_S = 60.0
+PATIENCE_S = 0.3
 EVENT = "complete_command"
 
 
@@ -26,7 +29,7 @@ class Completion:
 
     def __init__(self, extension: "Extension") -> None:
         self._extension = extension
-        self._models: tuple[str, ...] = ()
+        self._models = tuple(f"{PROVIDER}/{name}" for name in SIM_MODELS)
         self._asked_at = -FRESH_S
         self._completers: dict[str, Callable[..., Any]] = {}
 
@@ -66,11 +69,16 @@ class Completion:
         return _fitting(event, _flags(options.parser_of(LensMagics.lens_sql), event))
 
     def models(self) -> tuple[str, ...]:
-        """What the gateway can call, asked for once a minute."""
+        """What the gateway can call, asked for once a minute in the background: some providers are slow to say."""
         if monotonic() - self._asked_at > FRESH_S:
             self._asked_at = monotonic()
-            self._models = tuple(self._extension.models()) or self._models
+            asking = threading.Thread(target=self._ask, name="llmlens-models", daemon=True)
+            asking.start()
+            asking.join(PATIENCE_S)
         return self._models
+
+    def _ask(self) -> None:
+        self._models = tuple(self._extension.models()) or self._models
 
 
 def _guarded(complete: Callable[[SimpleNamespace], list[str]]) -> Callable[["InteractiveShell", SimpleNamespace], Any]:

@@ -7,7 +7,6 @@ Loading says nothing when all is well.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmlens.catalog.simulated import PROVIDER, SIM_MODELS
 from llmlens.client import cell, gateway, redirect
 from llmlens.client import session as sessions
 from llmlens.client.door import fetch
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from llmlens.settings import Settings
 
 MAGICS = {"line": ("llm", "lens", "lens_sql"), "cell": ("llm", "lens_sql")}
-MODELS_TIMEOUT_S = 1.0
+MODELS_TIMEOUT_S = 10.0
 
 
 def load(shell: "InteractiveShell") -> None:
@@ -92,13 +91,12 @@ class Extension:
         return sessions.session().settings
 
     def models(self) -> Sequence[str]:
-        """What can be called, as a running gateway says; without one, what is built in. Starts none."""
+        """What can be called, as a running gateway says; nothing without one. Starts none."""
         try:
             found = gateway.connect(self.settings(), start=False)
-            body = fetch(found.url, "GET", "/v1/models", found.headers, timeout_s=MODELS_TIMEOUT_S)[2]
-            return models_in(body)
+            return models_in(fetch(found.url, "GET", "/v1/models", found.headers, timeout_s=MODELS_TIMEOUT_S)[2])
         except LensError:
-            return [f"{PROVIDER}/{name}" for name in SIM_MODELS]
+            return []
 
     def _register_magics(self) -> None:
         known = self.shell.magics_manager.magics

@@ -13,6 +13,7 @@ from traitlets.config import Config
 from llmlens import settings as configuration
 from llmlens.client import session as sessions
 from llmlens.gateway.serve import in_thread
+from llmlens.notebook.extension import unload
 from llmlens.records import Secret
 
 KEY = "llk-notebook-0123456789abcdef"
@@ -57,7 +58,17 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[configuration.
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+def environment(gateway: configuration.Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The gateway of the tests is the one that this process finds."""
+    monkeypatch.setenv("LLMLENS_URL", str(gateway.url))
+    monkeypatch.setenv("LLMLENS_KEY", KEY)
+    former = sessions.use(None)
+    yield
+    sessions.use(former)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     """A fresh IPython with nothing in its history."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     config = Config()
@@ -66,18 +77,13 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     InteractiveShell.clear_instance()
     made = InteractiveShell.instance(config=config)
     yield made
-    made.run_line_magic("unload_ext", "llmlens")
+    unload(made)
     InteractiveShell.clear_instance()
 
 
 @pytest.fixture
-def notebook(shell: InteractiveShell, gateway: configuration.Settings) -> Iterator[Notebook]:
+def notebook(shell: InteractiveShell) -> Notebook:
     """The shell with llmlens loaded."""
-    former = sessions.use(sessions.Session(gateway))
-    try:
-        book = Notebook(shell)
-        book.run("%load_ext llmlens")
-        yield book
-        shell.run_line_magic("unload_ext", "llmlens")
-    finally:
-        sessions.use(former)
+    book = Notebook(shell)
+    assert book.run("%load_ext llmlens").out == ""
+    return book

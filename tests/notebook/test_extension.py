@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx2
@@ -13,7 +12,6 @@ from IPython.core.magic import Magics
 
 import llmlens as lens
 from llmlens.client import cell
-from llmlens.client import session as sessions
 from llmlens.notebook.cells import provenance
 from llmlens.notebook.extension import loaded
 from tests.notebook.conftest import Notebook
@@ -50,59 +48,48 @@ def state_of(shell):
     )
 
 
-def test_loading_is_silent_idempotent_and_taken_back(shell, gateway):
-    former = sessions.use(sessions.Session(gateway))
-    try:
-        shell.run_line_magic("unload_ext", "llmlens")  # IPython loads its own magics when they are first used
-        before, book = state_of(shell), Notebook(shell)
-        assert book.run("%load_ext llmlens").out == ""
-        once = state_of(shell)
-        assert once != before
-        extension = loaded(shell)
-        lens.load_ipython_extension(shell)
-        assert loaded(shell) is extension
-        assert state_of(shell) == once
-        assert book.run("%reload_ext llmlens").out == ""
-        assert [len(part) for part in state_of(shell)[:5]] == [len(part) for part in once[:5]]
-        assert book.run("%unload_ext llmlens").out == ""
-        assert state_of(shell) == before
-        lens.unload_ipython_extension(shell)  # a second time does nothing
-    finally:
-        sessions.use(former)
+def test_loading_is_silent_idempotent_and_taken_back(shell):
+    shell.run_line_magic("unload_ext", "llmlens")  # IPython loads its own magics when they are first used
+    before, book = state_of(shell), Notebook(shell)
+    assert book.run("%load_ext llmlens").out == ""
+    once = state_of(shell)
+    assert once != before
+    extension = loaded(shell)
+    lens.load_ipython_extension(shell)
+    assert loaded(shell) is extension
+    assert state_of(shell) == once
+    assert book.run("%reload_ext llmlens").out == ""
+    assert [len(part) for part in state_of(shell)[:5]] == [len(part) for part in once[:5]]
+    assert book.run("%unload_ext llmlens").out == ""
+    assert state_of(shell) == before
+    lens.unload_ipython_extension(shell)  # a second time does nothing
 
 
-def test_a_magic_of_the_same_name_comes_back(shell, gateway):
+def test_a_magic_of_the_same_name_comes_back(shell):
     def mine(line):
         return "mine"
 
     shell.register_magic_function(mine, "line", "lens")
-    former = sessions.use(sessions.Session(gateway))
-    try:
-        shell.run_line_magic("load_ext", "llmlens")
-        shell.run_line_magic("unload_ext", "llmlens")
-        assert shell.run_line_magic("lens", "") == "mine"
-    finally:
-        sessions.use(former)
+    shell.run_line_magic("load_ext", "llmlens")
+    shell.run_line_magic("unload_ext", "llmlens")
+    assert shell.run_line_magic("lens", "") == "mine"
     assert not any(isinstance(c, Magics) and type(c).__name__ == "LensMagics" for c in shell.configurables)
 
 
-def test_without_a_gateway_it_says_so_and_the_doctor_works(shell, gateway):
-    former = sessions.use(sessions.Session(replace(gateway, url="http://127.0.0.1:9")))
-    try:
-        book = Notebook(shell)
-        told = book.run("%load_ext llmlens").out
-        assert "NOT captured" in told
-        assert "%lens doctor" in told
-        assert "Traceback" not in told
-        assert "✗  gateway" in book.run("%lens doctor").out + str(book.run("%lens doctor").displays[0].data)
-        assert "UsageError" in book.run("%lens status").out
-        assert "error" in book.run("%%llm sim/echo\nhello").out
-        sessions.use(sessions.Session(gateway))  # it has come up
-        assert book.run("%reload_ext llmlens").out == ""
-        assert book.run("%llm sim/echo hello").value.text
-    finally:
-        shell.run_line_magic("unload_ext", "llmlens")
-        sessions.use(former)
+def test_without_a_gateway_it_says_so_and_the_doctor_works(shell, gateway, monkeypatch):
+    monkeypatch.setenv("LLMLENS_URL", "http://127.0.0.1:9")
+    book = Notebook(shell)
+    told = book.run("%load_ext llmlens").out
+    assert "NOT captured" in told
+    assert "%lens doctor" in told
+    assert "Traceback" not in told
+    doctor = book.run("%lens doctor")
+    assert "✗  gateway" in doctor.out + str([d.data for d in doctor.displays])
+    assert "UsageError" in book.run("%lens status").out
+    assert "error" in book.run("%%llm sim/echo\nhello").out
+    monkeypatch.setenv("LLMLENS_URL", gateway.url)  # it has come up
+    assert book.run("%reload_ext llmlens").out == ""
+    assert book.run("%llm sim/echo hello").value.text
 
 
 def test_a_call_is_logged_under_its_cell(notebook):

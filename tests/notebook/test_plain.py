@@ -21,6 +21,7 @@ def test_money(usd, shown):
 @pytest.mark.parametrize(
     ("duration", "shown"),
     [(None, "–"), (0.0, "0.0 ms"), (0.0004, "0.4 ms"), (0.123, "123 ms"), (1.5, "1.50 s"), (75, "1 min 15 s"),
+     (900, "15 min"),
      (7200, "2 h 0 min")],
 )  # fmt: skip
 def test_seconds(duration, shown):
