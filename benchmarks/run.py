@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ def table(results: list[Contender]) -> str:
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
     lines = [
-        f"{date.today().isoformat()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        f"{datetime.now(UTC).date().isoformat()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "",
         "| | p50 at c=1, ms | added p50, ms | c=64, req/s (p50 / p99, ms) | streams/s at c=8 | resident, MB |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -16,6 +16,7 @@ LensError
     ├── CacheMiss        404: `x-llmlens-cache: only`, and the log has no such answer
     ├── TooLarge         413: the body is over the limit
     ├── UpstreamFailed   502: the provider cannot be reached, or broke off before it answered
+    ├── InternalError    500: a bug of the gateway; its log has the traceback
     ├── UpstreamTimeout  504: the provider did not answer in time
     └── LogUnavailable   503: the call could not be logged, so it was not sent
 """
@@ -117,6 +118,12 @@ class UpstreamTimeout(UpstreamFailed):
     """The provider did not answer in time."""
 
     status, code = 504, "upstream_timeout"
+
+
+class InternalError(Denied):
+    """The gateway has a bug; the row says `internal_error`, its log has the traceback."""
+
+    status, code, type = 500, "internal_error", "api_error"
 
 
 class LogUnavailable(Denied):

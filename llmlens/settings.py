@@ -16,6 +16,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
@@ -45,8 +46,8 @@ class GatewaySettings:
     max_pending_bytes: int = 256 * 1024 * 1024  # answered calls that wait for the database
     cache: str = "on"  # what a call gets that sends no x-llmlens-cache
     cache_ttl_s: float | None = None
-    cache_memory_bytes: int = 32 * 1024 * 1024
-    cache_entries: int = 500_000
+    cache_memory_bytes: int = 16 * 1024 * 1024
+    cache_entries: int = 200_000
     connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 600.0
     total_timeout_s: float = 1800.0
@@ -69,6 +70,15 @@ class Settings:
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     url: str | None = None
     key: Secret | None = None
+
+    @property
+    def config_sha(self) -> str:
+        """SHA-256 of the configuration file as it is now, in hex; of nothing where there is none."""
+        try:
+            data = self.config.read_bytes() if self.config else b""
+        except OSError:
+            data = b""
+        return sha256(data).hexdigest()
 
     @property
     def state_file(self) -> Path:
@@ -183,6 +193,8 @@ def _gateway(table: Mapping[str, Any], path: Path | None) -> GatewaySettings:
     for name, allowed in (("cache", ("on", "off", "refresh", "only")), ("on_log_failure", ("refuse", "answer"))):
         if getattr(made, name) not in allowed:
             raise SettingsError(f"{path}: [gateway] {name} must be one of {', '.join(allowed)}")
+    if made.max_attempts < 1:
+        raise SettingsError(f"{path}: [gateway] max_attempts must be at least 1")
     if not 0 <= made.port <= 65535:
         raise SettingsError(f"{path}: [gateway] port must be 0 to 65535")
     return made

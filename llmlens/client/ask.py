@@ -7,6 +7,7 @@ the simulated `sim/small` answers, which needs no key and no network; name one (
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from secrets import token_hex
 from typing import Any, Final, Literal, overload
 
 from llmlens.client.answer import Answer
@@ -77,7 +78,8 @@ def ask(
         return AnswerStream(call, raises=raises)
     if n == 1:
         return _checked(AnswerStream(call, raises=False).answer, raises)
-    answers = _together([call.sample(k) for k in range(_count(n))])
+    group = token_hex(8)
+    answers = _together([call.sample(group, k, n) for k in range(_count(n))])
     return [_checked(answer, raises) for answer in answers]
 
 
@@ -99,7 +101,8 @@ async def aask(
     call = _call(prompt, model, system, temperature, max_tokens, cache, tags, tools, params)
     if n == 1:
         return _checked(await AsyncAnswerStream(call, raises=False).answer(), raises)
-    streams = [AsyncAnswerStream(call.sample(k), raises=False) for k in range(_count(n))]
+    group = token_hex(8)
+    streams = [AsyncAnswerStream(call.sample(group, k, n), raises=False) for k in range(_count(n))]
     answers = await asyncio.gather(*(one.answer() for one in streams))
     return [_checked(answer, raises) for answer in answers]
 
@@ -115,15 +118,18 @@ def stream(
     tags: Mapping[str, Any] | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     raises: bool = True,
+    sample_of: tuple[str, int, int] | None = None,
     **params: Any,
 ) -> "AnswerStream":
     """Ask and give the text as it comes: `for text in lens.stream(…)`; then `.answer`. Arguments as for `ask`.
 
     The call is sent before this returns. A call that failed raises CallError after its last piece of text; with
     `raises=False` the loop just ends, and `.answer.error` says why.
+
+    sample_of: (a name for the group, k, n): this is the k-th (from 0) of n identical calls that are made at once.
     """
     call = _call(prompt, model, system, temperature, max_tokens, cache, tags, tools, params)
-    return AnswerStream(call, raises=raises)
+    return AnswerStream(call.sample(*sample_of) if sample_of else call, raises=raises)
 
 
 def astream(

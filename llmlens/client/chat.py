@@ -74,14 +74,17 @@ class ChatCall:
             headers[names.TAGS] = json.dumps(tags)
         if credential := _credential(model, session.settings):
             headers["authorization"] = f"Bearer {credential}"
+            headers[names.KEY_OF] = resolve_model(model, session.settings.providers)[0]
         return cls(session, model, dumps(body), headers, bool(where))
 
     def __repr__(self) -> str:
         return f"<ChatCall {self.model}>"
 
-    def sample(self, k: int) -> "ChatCall":
-        """The k-th of several identical calls. Inside a cell the gateway counts by itself."""
-        return self if self.in_cell else replace(self, headers={**self.headers, names.SAMPLE: str(k)})
+    def sample(self, group: str, k: int, n: int) -> "ChatCall":
+        """The k-th (from 0) of `n` identical calls that are sent at once. Inside a cell the gateway counts by itself;
+        the group's name lets it keep their order."""
+        told = {names.GROUP: f"{group}; k={k}; n={n}"} if self.in_cell else {names.SAMPLE: str(k)}
+        return replace(self, headers={**self.headers, **told})
 
 
 def limit_field(model: str, settings: Settings) -> str:

@@ -16,7 +16,6 @@ from llmlens.wire import headers as names
 DIRECT: Final = "`%unload_ext llmlens` (or `lens.unpatch()`) makes calls go to the provider directly"
 RETRY_AFTER_S: Final = 5.0
 """After a start that failed, calls fail at once for this long: an SDK's own retries must not start one each time."""
-KEY_HEADERS: Final = ("authorization", "x-api-key", "x-goog-api-key")
 PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -138,8 +137,9 @@ def _bound(gateway: Gateway, path: str, given: Mapping[str, str]) -> Aim | None:
     key = given.get(names.KEY)
     if key == gateway.key.reveal():
         return None  # sent by llmlens itself, or on its way from one HTTP library through another
-    known = key is not None or any("llk-" in given.get(name, "") for name in KEY_HEADERS)
-    return Aim(gateway.url + path, {**({} if known else gateway.headers), **_where(given)}, gateway)
+    # Whatever key it carries may be one of an earlier gateway: this one's own key comes along in any case.
+    mine = {} if key is not None else gateway.headers
+    return Aim(gateway.url + path, {**mine, **_where(given)}, gateway)
 
 
 def _where(given: Mapping[str, str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ class Gateway:
     pid: int | None
     version: str
     store: Path | None
+    config_sha: str | None = None  # of the llmlens.toml it was started under; None: not ours to replace
 
     @property
     def headers(self) -> dict[str, str]:
@@ -76,7 +77,7 @@ def connect(
     if settings.url:
         return _given(settings, settings.url)
     found = _find(settings, health_timeout_s)
-    if isinstance(found, Gateway) and not _older(found.version):
+    if isinstance(found, Gateway) and not _outdated(found, settings):
         return found
     if not start:
         if isinstance(found, Gateway):
@@ -85,7 +86,7 @@ def connect(
     with _lock(settings):
         found = _find(settings, health_timeout_s)
         if isinstance(found, Gateway):
-            if not _older(found.version):
+            if not _outdated(found, settings):
                 return found
             _stop(settings, found, STOP_TIMEOUT_S)
         elif found is not None:
@@ -185,7 +186,7 @@ def _find(settings: Settings, timeout_s: float) -> Gateway | Ending | None:
         raise Hung(f"the gateway (pid {pid}) does not answer: {error}; `llmlens stop` ends it", pid) from error
     if said.get("pid") != pid:
         return None
-    return Gateway(url, Secret(state["key"]), pid, str(said["version"]), settings.store)
+    return Gateway(url, Secret(state["key"]), pid, str(said["version"]), settings.store, state["config_sha"])
 
 
 def _read_state(path: Path) -> dict[str, Any] | None:
@@ -193,7 +194,7 @@ def _read_state(path: Path) -> dict[str, Any] | None:
         owner = path.stat().st_uid
         state = json.loads(path.read_text("utf-8"))
         state = {"pid": int(state["pid"]), "host": str(state["host"]), "port": int(state["port"]),
-                 "key": str(state["key"])}  # fmt: skip
+                 "key": str(state["key"]), "config_sha": state.get("config_sha")}  # fmt: skip
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -211,6 +212,11 @@ def _not_ours(path: Path) -> GatewayError:
         f"the gateway of {path} was started by another user; set LLMLENS_URL and LLMLENS_KEY to share it, "
         "or LLMLENS_STORE for a store of your own"
     )
+
+
+def _outdated(found: Gateway, settings: Settings) -> bool:
+    """Of an older version, or started by a notebook under an llmlens.toml that has changed since."""
+    return _older(found.version) or found.config_sha not in (None, settings.config_sha)
 
 
 def _older(theirs: str) -> bool:

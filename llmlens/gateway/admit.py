@@ -14,6 +14,7 @@ from llmlens.records import Principal, Usage
 from llmlens.wire import headers as names
 
 OWNER = Principal(key_id="owner", role="owner")
+OUR_PREFIX = "llk-"
 KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")  # where SDKs put a key
 
 
@@ -54,7 +55,9 @@ class Gate:
                 continue
             key = value[7:] if value[:7].lower() == "bearer " else value
             if found := self._known(key):
-                principal = principal or found
+                principal = found  # said by the caller, so it counts before the one that llmlens adds
+                del headers[name]
+            elif key.startswith(OUR_PREFIX):  # an old key of ours is nobody's credential
                 del headers[name]
             else:
                 credential = credential or key

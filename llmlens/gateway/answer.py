@@ -4,14 +4,17 @@ Exactly one row per call, whatever happens, and it is in the journal before the 
 """
 
 import asyncio
+import logging
 
-from llmlens.errors import Denied
+from llmlens.errors import Denied, InternalError
 from llmlens.gateway.books import Books, House
 from llmlens.gateway.cache import Stored
 from llmlens.gateway.call import Call
 from llmlens.gateway.caller import Caller
 from llmlens.gateway.relay import refuse, relay, replay
 from llmlens.gateway.route import Leg
+
+logger = logging.getLogger("llmlens.gateway")
 
 
 async def answer(call: Call, caller: Caller, house: House) -> None:
@@ -34,6 +37,9 @@ async def answer(call: Call, caller: Caller, house: House) -> None:
             answering.incoming.close()
     except Denied as denial:
         await refuse(denial, caller, books)
+    except Exception as error:  # a bug of ours is an answer too, and a row that says so
+        logger.exception("call %s failed", call.id)
+        await refuse(InternalError(f"the gateway failed ({type(error).__name__}); see its log"), caller, books)
     except asyncio.CancelledError:
         books.close("cancelled")
         raise
@@ -44,10 +50,9 @@ async def answer(call: Call, caller: Caller, house: House) -> None:
 
 async def _look_up(call: Call, leg: Leg, books: Books) -> Stored | None:
     record, cache = books.record, books.house.cache
-    if call.cache_mode == "off" or not call.cacheable:
-        record.cache = "off"
+    record.cache = "miss" if call.cacheable and call.cache_mode != "off" else "off"
+    if not call.cacheable:
         return None
-    record.cache = "miss"
     stored, flight = await cache.enter(call, origin=leg.origin, path=leg.path, query=call.query, body=leg.outgoing.body)
     books.flight = flight
     record.cache_key, record.sample = flight.key, flight.sample

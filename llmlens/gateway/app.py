@@ -15,7 +15,7 @@ from llmlens.catalog.providers import Provider
 from llmlens.errors import Denied, Forbidden
 from llmlens.gateway.answer import answer
 from llmlens.gateway.books import Books, House
-from llmlens.gateway.call import Door, door_of, new_call_id, read_call, unread_call
+from llmlens.gateway.call import Door, door_of, fallback_door, new_call_id, read_call, unread_call
 from llmlens.gateway.caller import Caller, Receive, Send
 from llmlens.gateway.models import Models
 from llmlens.gateway.relay import refuse
@@ -69,15 +69,15 @@ class App:
     async def _serve(self, scope: dict[str, Any], headers: dict[str, str], caller: Caller) -> None:
         call_id = new_call_id()
         path = _path(scope)
-        door = Door(path, None, RAW_OPENAI)
+        door = fallback_door(path)
         principal = credential = None
         body = b""
         try:
-            door = door_of(scope["method"], path, headers, self.providers)
             principal, credential = self.house.gate.who(headers)
+            door = door_of(scope["method"], path, headers, self.providers)
             body = await caller.body(self.house.gate.max_body_bytes, _length(headers))
             if door.dialect.operation == "models" and door.provider is None:
-                await _send(caller, 200, await self.models.listing())
+                await _send(caller, 200, await self.models.answer(path))
                 return
             call = read_call(
                 call_id=call_id, method=scope["method"], door=door, query=scope["query_string"].decode("latin-1"),
@@ -106,7 +106,12 @@ class App:
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    """By name; a header that is repeated is one list (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 def _path(scope: dict[str, Any]) -> str:

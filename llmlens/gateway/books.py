@@ -62,7 +62,7 @@ class Books:
             if self.record.cache == "miss":
                 ttl_s = self.call.ttl_s if self.call.ttl_s is not None else self.house.default_ttl_s
                 entry = self.flight.land(stored, ttl_s=ttl_s, now=datetime.now(UTC))
-            elif outcome == "cancelled":
+            elif outcome != "complete":
                 self.house.cache.give_back(self.flight)
         finished = self.record.finish(
             outcome, stored=entry is not None, expires_at=entry.expires_at if entry else None

@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from llmlens.errors import CacheMiss
+from llmlens.errors import CacheMiss, StoreError
 from llmlens.gateway.call import Call
 from llmlens.wire.canonical import cache_base, with_sample
 
-MAX_EXECUTIONS = 2_000  # cell executions whose samples are still being counted
+MAX_EXECUTIONS = 500  # cell executions whose samples are still being counted
+MAX_COUNTED = 100_000  # calls whose samples are, over all executions
 
 Execution = tuple[str | None, str | None, int | None]
 
@@ -33,8 +34,6 @@ class Stored(NamedTuple):
     dialect: str
     body: bytes
     stream: bool
-    model_sent: str | None = None
-    provider: str | None = None
 
 
 class Entry(NamedTuple):
@@ -48,19 +47,30 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class _Samples:
-    """Hands out 0, 1, 2 …; a number that is given back is handed out again first."""
+    """Hands out 0, 1, 2 …; a number that is given back is handed out again first. A group gets its numbers at once,
+    so that its calls keep their order however they overtake each other."""
 
     next: int = 0
     returned: list[int] = field(default_factory=list)
+    groups: dict[str, list[int]] = field(default_factory=dict)
 
-    def take(self) -> int:
+    def take(self, group: tuple[str, int, int] | None) -> int:
+        if group is None:
+            return self._one()
+        name, k, n = group
+        numbers = self.groups.get(name)
+        if numbers is None:
+            numbers = self.groups[name] = [self._one() for _ in range(n)]
+        return numbers[k] if k < len(numbers) else self._one()
+
+    def give_back(self, sample: int) -> None:
+        heappush(self.returned, sample)
+
+    def _one(self) -> int:
         if self.returned:
             return heappop(self.returned)
         self.next += 1
         return self.next - 1
-
-    def give_back(self, sample: int) -> None:
-        heappush(self.returned, sample)
 
 
 @dataclass(slots=True)
@@ -97,7 +107,6 @@ class Cache:
     load: Callable[[str], Awaitable[Stored | None]]
     max_memory_bytes: int
     max_entries: int
-    default_ttl_s: float | None = None
     index: OrderedDict[bytes, Entry] = field(default_factory=OrderedDict)
     flights: dict[bytes, Flight] = field(default_factory=dict)
     memory: OrderedDict[bytes, Stored] = field(default_factory=OrderedDict)
@@ -115,8 +124,9 @@ class Cache:
             CacheMiss: the caller wants stored answers only, and there is none.
         """
         flight = self._board(call, origin, path, query, body)
+        alone = False
         while True:
-            if call.cache_mode != "refresh" and (stored := await self._find(flight.key)):
+            if call.cache_mode not in ("refresh", "off") and (stored := await self._find(flight.key)):
                 return stored, flight
             if call.cache_mode == "only":
                 self.give_back(flight)
@@ -125,11 +135,12 @@ class Cache:
                     "run it once with the cache 'on'"
                 )
             other = self.flights.get(flight.key)
-            if other is None or call.cache_mode == "refresh":
-                self.flights[flight.key] = flight
+            if other is None or alone or call.cache_mode in ("refresh", "off"):
+                if call.cache_mode != "off":
+                    self.flights.setdefault(flight.key, flight)
                 return None, flight
             try:
-                await asyncio.shield(other.landed)
+                alone = not await asyncio.shield(other.landed)  # it failed: those who waited go at once, not in a row
             except BaseException:
                 self.give_back(flight)
                 raise
@@ -176,21 +187,23 @@ class Cache:
             sample = 0
             if where.execution_count is not None or where.cell_id is not None:
                 execution = (where.run_id, where.cell_id, where.execution_count)
-                sample = self._next_sample(execution, base)
+                sample = self._next_sample(execution, base, call.group)
         return Flight(
             self, base, with_sample(base, sample), sample, execution, asyncio.get_running_loop().create_future()
         )
 
-    def _next_sample(self, execution: Execution, base: bytes) -> int:
+    def _next_sample(self, execution: Execution, base: bytes, group: tuple[str, int, int] | None) -> int:
         bases = self._taken.get(execution)
         if bases is None:
             bases = self._taken[execution] = {}
-            if len(self._taken) > MAX_EXECUTIONS:
+            while len(self._taken) > MAX_EXECUTIONS or sum(map(len, self._taken.values())) > MAX_COUNTED:
+                if len(self._taken) == 1:
+                    break
                 self._taken.popitem(last=False)
         samples = bases.get(base)
         if samples is None:
             samples = bases[base] = _Samples()
-        return samples.take()
+        return samples.take(group)
 
     async def _find(self, key: bytes) -> Stored | None:
         entry = self.index.get(key)
@@ -202,7 +215,10 @@ class Cache:
         if stored := self.memory.get(key):
             self.memory.move_to_end(key)
             return stored
-        stored = await self.load(entry.call_id)
+        try:
+            stored = await self.load(entry.call_id)
+        except StoreError:
+            return None  # the log cannot be read now: a miss
         if stored is None:
             self.forget([key])
             return None

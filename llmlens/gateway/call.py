@@ -22,7 +22,7 @@ import msgspec
 from llmlens.catalog.providers import Provider, resolve_model
 from llmlens.errors import BadRequest, Forbidden, ModelUnknown, WireError
 from llmlens.records import CacheMode, Principal, Provenance, Target
-from llmlens.wire import UNKNOWN, dialect_for
+from llmlens.wire import OPENAI_MODELS, UNKNOWN, dialect_for
 from llmlens.wire import headers as names
 from llmlens.wire.dialect import Asked, Dialect
 
@@ -51,6 +51,7 @@ class Call:
     where: Provenance
     cache_mode: CacheMode
     sample: int | None  # None: count it
+    group: tuple[str, int, int] | None  # (id, k, n): the k-th of n identical calls that were sent at once
     ttl_s: float | None
     tags: str | None
     receipt: bool
@@ -83,6 +84,8 @@ def door_of(method: str, path: str, headers: Mapping[str, str], providers: Mappi
         return Door(path, provider, _dialect(provider.dialect, path, method))
     head, _, rest = path[1:].partition("/")
     if head in ("v1", "v1beta"):
+        if path.startswith("/v1/models/"):
+            return Door(path, None, OPENAI_MODELS)
         family = "anthropic" if path.startswith("/v1/messages") else "openai"
         return Door(path, None, _dialect(family, path, method))
     if head in providers and rest:
@@ -94,6 +97,11 @@ def door_of(method: str, path: str, headers: Mapping[str, str], providers: Mappi
     )
 
 
+def fallback_door(path: str) -> Door:
+    """For an answer to a request whose door is not known: the dialect that its path looks like."""
+    return Door(path, None, UNKNOWN["anthropic" if "/messages" in path else "openai"])
+
+
 def unread_call(
     call_id: str, method: str, door: Door, headers: Mapping[str, str], body: bytes, principal: Principal
 ) -> Call:
@@ -101,8 +109,8 @@ def unread_call(
     return Call(
         id=call_id, started_at=datetime.now(UTC), started=time.monotonic(), method=method, path=door.path, query="",
         headers=headers, body=body, json=None, dialect=door.dialect, asked=NOTHING_ASKED, provider=door.provider,
-        principal=principal, where=names.decode_provenance(headers), cache_mode="off", sample=None, ttl_s=None,
-        tags=None, receipt=False, caller_credential=None,
+        principal=principal, where=names.decode_provenance(headers), cache_mode="off", sample=None, group=None,
+        ttl_s=None, tags=None, receipt=False, caller_credential=None,
     )  # fmt: skip
 
 
@@ -144,6 +152,7 @@ def read_call(
         where=names.decode_provenance(headers),
         cache_mode=_cache_mode(headers, default_cache),
         sample=_count(headers, names.SAMPLE),
+        group=_group(headers.get(names.GROUP)),
         ttl_s=_count(headers, names.TTL),
         tags=_tags(headers.get(names.TAGS)),
         receipt=headers.get(names.RECEIPT) == "1",
@@ -155,7 +164,10 @@ def target_of(call: Call, providers: Mapping[str, Provider]) -> Target:
     """The provider and the model name that it knows. Raises ModelUnknown with what is known."""
     if call.provider is not None:
         return Target(call.provider.name, call.asked.model or "")
-    provider, model = resolve_model(call.asked.model or "", providers)
+    asked = call.asked.model or (call.json or {}).get("model")
+    if not isinstance(asked, str) or not asked:
+        raise ModelUnknown(f"{call.path!r} names no model, so no provider; use /{{provider}}{call.path}")
+    provider, model = resolve_model(asked, providers)
     return Target(provider, model)
 
 
@@ -266,6 +278,19 @@ def _count(headers: Mapping[str, str], name: str) -> int | None:
     if not (given.isascii() and given.isdigit() and len(given) < 10):
         raise BadRequest(f"{name} must be a whole number, not {given!r}")
     return int(given)
+
+
+def _group(given: str | None) -> tuple[str, int, int] | None:
+    if given is None:
+        return None
+    found = _GROUP.fullmatch(given)
+    if not found or not int(found[2]) < int(found[3]) <= MAX_GROUP:
+        raise BadRequest(f"{names.GROUP} must be like 'id; k=0; n=3' with k < n <= {MAX_GROUP}, not {given!r}")
+    return found[1], int(found[2]), int(found[3])
+
+
+MAX_GROUP = 10_000
+_GROUP = re.compile(r"([\w-]{1,64}); k=(\d{1,5}); n=(\d{1,5})")
 
 
 def _tags(given: str | None) -> str | None:

@@ -4,11 +4,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from llmlens.catalog.providers import Provider
-from llmlens.errors import UpstreamFailed
+from llmlens.errors import ModelUnknown, UpstreamFailed
 from llmlens.gateway.route import ANTHROPIC_VERSION, Router
 from llmlens.gateway.upstream import Outgoing
 
@@ -32,6 +33,21 @@ class Models:
             self._body = msgspec.json.encode({"object": "list", "data": data})
             self._asked_at = time.monotonic()
         return self._body
+
+    async def answer(self, path: str) -> bytes:
+        """The list, or for /v1/models/{id} that one of it.
+
+        Raises:
+            ModelUnknown: it is not in the list.
+        """
+        listing = await self.listing()
+        wanted = unquote(path.partition("/models")[2].strip("/"))
+        if not wanted:
+            return listing
+        for model in msgspec.json.decode(listing)["data"]:
+            if model["id"] == wanted:
+                return msgspec.json.encode(model)
+        raise ModelUnknown(f"no model {wanted!r}; GET /v1/models lists those there are", param="model")
 
     async def _of(self, provider: Provider) -> list[dict[str, Any]]:
         secret = self.router.secret_of(provider)

@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 
-from llmlens.errors import Denied, UpstreamFailed, WireError
+from llmlens.errors import Denied, InternalError, UpstreamFailed, WireError
 from llmlens.gateway.books import Books
 from llmlens.gateway.cache import Stored, replay_parts
 from llmlens.gateway.call import Call
@@ -73,9 +73,11 @@ async def refuse(denial: Denied, caller: Caller, books: Books) -> None:
     if caller.begun:
         record.http_status = record.upstream_status
         books.close("incomplete")
-        await caller.end(dialect.fault_event(fault) if dialect.fault_event and books.call.asked.stream else b"")
+        if dialect.fault_event and books.call.asked.stream:
+            await caller.end(dialect.fault_event(fault))
+        # Else the answer is left unfinished, so that the server drops the connection: the caller must see the break.
         return
-    books.close("error" if isinstance(denial, UpstreamFailed) else "denied")
+    books.close("error" if isinstance(denial, UpstreamFailed | InternalError) else "denied")
     body = dialect.fault_body(fault)
     headers = [*JSON, *_ours(books, None), (b"content-length", str(len(body)).encode())]
     if denial.retry_after_s is not None:
@@ -115,11 +117,13 @@ async def _stream(
     limit = books.house.max_answer_bytes
     translation = None
     if leg.dialect is not call.dialect:
+        if record.encoding is not None:
+            raise UpstreamFailed(f"{leg.target.provider} compressed a stream although it was asked not to")
         translation = Translation.of(leg, call)
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
     record.http_status = status
     await caller.begin(status, [*_returned(headers), *_ours(books, None)])
-    last, tail, marks = b"", b"", leg.dialect.end_marks
+    last, tail, marks = b"", b"\n", leg.dialect.end_marks
     events = WholeEvents() if translation is None and marks and record.encoding is None else None
     ended = False
     async for chunk in chunks:

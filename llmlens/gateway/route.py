@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 
 from llmlens.catalog.providers import Provider
-from llmlens.errors import BadRequest, SettingsError, UpstreamFailed, WireError
+from llmlens.errors import BadRequest, SettingsError, UpstreamFailed, UpstreamTimeout, WireError
 from llmlens.gateway.call import CACHEABLE, Call, target_of, url_of, with_model
 from llmlens.gateway.record import Record
 from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
@@ -29,6 +29,8 @@ from llmlens.wire.dialect import ChatDialect, Dialect
 # 529 is Anthropic's "overloaded"; RFC 9110 does not define it.
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
+
+SAFE = frozenset({"GET", "HEAD"})
 
 HOP_BY_HOP = frozenset({
     "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
@@ -66,6 +68,7 @@ class Router:
     secret_of: Callable[[Provider], Secret | None]
     max_attempts: int = 3
     max_retry_wait_s: float = 30.0
+    deadline_s: float = 1800.0  # of a call, over all its tries; later ones are not begun
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
 
@@ -88,7 +91,9 @@ class Router:
             body, dropped = _translated(call, dialect, target.model)
             headers = {"content-type": "application/json"}
             headers |= {k: call.headers[k] for k in ("user-agent", "traceparent") if k in call.headers}
-        headers["accept-encoding"] = accepted(call.headers.get("accept-encoding"))
+        # What is translated must be read here, piece by piece.
+        wanted = call.headers.get("accept-encoding") if dialect is call.dialect else None
+        headers["accept-encoding"] = accepted(wanted)
         if provider.dialect == "anthropic":
             headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
         secret = self._authorize(headers, call, provider)
@@ -112,11 +117,14 @@ class Router:
                 answering = await _answering(incoming)
             except UpstreamFailed as failure:
                 self._note(record, leg, None, str(failure), began_s, call)
-                if attempt == self.max_attempts:
+                # A provider that is silent may still be at work, and paid; a raw POST may have made something.
+                silent = isinstance(failure, UpstreamTimeout)
+                if attempt == self.max_attempts or silent or not (call.cacheable or call.method in SAFE):
                     raise
                 wait_s: float | None = None
             else:
                 again = incoming.status in RETRYABLE and attempt < self.max_attempts
+                again = again and (call.cacheable or call.method in SAFE) and call.age_s() < self.deadline_s
                 wait_s = retry_after_s(incoming.headers) if again else None
                 self._note(record, leg, incoming.status, None, began_s, call)
                 if not again or (wait_s or 0.0) > self.max_retry_wait_s:
@@ -140,21 +148,19 @@ class Router:
         return call.dialect
 
     def _authorize(self, headers: dict[str, str], call: Call, provider: Provider) -> str | None:
-        """The gateway's key if the user's row names one, else the caller's own, else the gateway's from the
-        environment. The caller's goes to no provider but the one that the call named."""
+        """Put a key into `headers`; gives it. The gateway's own if the user's row names one; else the caller's, where
+        it is meant for this provider; else the gateway's from its environment."""
         ours = self.secret_of(provider)
-        theirs = call.caller_credential
+        theirs = call.caller_credential if _meant_for(call, provider) else None
         key = ours.reveal() if ours and (provider.own_key or not theirs) else theirs
         if not key or provider.simulated:
             return None
         if theirs == key and call.provider is not None:  # in the header the SDK chose
             headers |= {k: v for k, v in call.headers.items() if k in CREDENTIALS}
-        elif provider.auth == "bearer":
+        elif provider.auth in ("bearer", "none"):
             headers["authorization"] = f"Bearer {key}"
-        elif provider.auth != "none":
+        else:
             headers[provider.auth] = key
-        elif theirs == key:
-            headers["authorization"] = f"Bearer {key}"
         return key
 
     def _note(
@@ -203,6 +209,22 @@ class Answering:
             if size > max_bytes:
                 raise UpstreamFailed(f"the answer has more than {max_bytes} bytes (gateway.max_answer_bytes)")
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _meant_for(call: Call, provider: Provider) -> bool:
+    """Whether the caller's own credential may go to `provider`: it must have been sent with that provider in mind.
+
+    By the unified door a model name picks the provider, while the SDK sends the key of its own home (OpenAI's SDK adds
+    OPENAI_API_KEY to every call). That key is for the home, or for a server of the user's that is declared without one.
+    """
+    if call.provider is not None:
+        return True
+    named = call.headers.get(names.KEY_OF)
+    if named is not None:
+        return named == provider.name
+    return provider.name == call.dialect.name.partition(".")[0] or (
+        provider.key_env is None and provider.source is None
+    )
 
 
 async def _answering(incoming: Incoming) -> Answering:

@@ -116,7 +116,7 @@ def run(settings: Settings, *, detached: bool = False, key: str | None = None) -
         address = address_of(sock)
         if not detached:
             sys.stderr.write(f"llmlens {version('llmlens')} on {address}, store {settings.store}\n")
-        with state_file(settings, gateway, sock):
+        with state_file(settings, gateway, sock, detached=detached):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: gateway.stopping.set())
             with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -171,7 +171,7 @@ def in_thread(settings: Settings, *, key: str | None = None) -> Iterator[tuple[s
 
 
 @contextmanager
-def state_file(settings: Settings, gateway: Gateway, sock: socket.socket) -> Iterator[None]:
+def state_file(settings: Settings, gateway: Gateway, sock: socket.socket, *, detached: bool = False) -> Iterator[None]:
     """While it runs, the gateway says where to find it, to its own user only."""
     host, port = sock.getsockname()[:2]
     state = {
@@ -182,6 +182,8 @@ def state_file(settings: Settings, gateway: Gateway, sock: socket.socket) -> Ite
         "version": version("llmlens"),
         "started_at": datetime.now(UTC).isoformat(),
         "store": str(settings.store),
+        # One that somebody runs by hand is his to restart; a detached one is replaced when the file has changed.
+        "config_sha": settings.config_sha if detached else None,
     }
     path = settings.state_file
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
@@ -258,11 +260,12 @@ def _house(
         lambda provider: secret_of(provider.key_env),
         max_attempts=g.max_attempts,
         max_retry_wait_s=g.max_retry_wait_s,
+        deadline_s=g.total_timeout_s,
     )
     log = Log(journal, writer, (key.reveal(),), g.on_log_failure == "refuse", g.max_pending_bytes)
     gate = Gate(g.max_body_bytes)
     gate.add_key(key.reveal(), OWNER)
-    return http, House(log, gate, _cache(settings, writer), router, rows, g.max_answer_bytes)
+    return http, House(log, gate, _cache(settings, writer), router, rows, g.max_answer_bytes, g.cache_ttl_s)
 
 
 def _app(
@@ -284,7 +287,7 @@ def _cache(settings: Settings, writer: Writer[Pending]) -> Cache:
                       row.response_body, row.stream)  # fmt: skip
 
     g = settings.gateway
-    cache = Cache(load, g.cache_memory_bytes, g.cache_entries, g.cache_ttl_s)
+    cache = Cache(load, g.cache_memory_bytes, g.cache_entries)
     cache.warm((e.key, Entry(e.call_id, e.created_at, e.expires_at, e.size_bytes)) for e in writer.load_cache_index())
     return cache
 

@@ -2,7 +2,8 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from llmlens.client import ask, cell
@@ -36,6 +37,7 @@ class Request:
     max_tokens: int | None = None
     cache: CacheMode | None = None
     tags: Mapping[str, Any] | None = None
+    group: str = field(default_factory=lambda: token_hex(8))
 
     @classmethod
     def of(cls, given: argparse.Namespace, body: str, names: Mapping[str, Any]) -> "Request":
@@ -62,6 +64,7 @@ class Request:
             cache=self.cache,
             tags=self.tags,
             raises=False,
+            sample_of=(self.group, slip.sample, self.samples) if self.samples > 1 else None,
         )
 
 

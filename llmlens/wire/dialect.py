@@ -52,7 +52,8 @@ class Dialect:
     fault_body:   Fault → the JSON body that makes the caller's SDK raise its own exception.
     fault_event:  Fault → bytes that report an error in the middle of a stream.
     prompt_texts: body → the strings a tokenizer must count when the provider states no usage.
-    end_marks:    bytes of which one appears in the last event of a whole stream; empty where there is none.
+    end_marks:    bytes of which one appears in the last event of a whole stream, and in no other: they begin with a
+                  line break, which JSON never holds. Empty where there is none.
     """
 
     name: str

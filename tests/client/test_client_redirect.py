@@ -137,7 +137,7 @@ def test_base_url_of_the_gateway_gets_key_and_cell(fake, door):
     assert (first.headers["x-llmlens-key"], first.headers["x-llmlens-cell"]) == (KEY, "c; n=4")
     assert "x-llmlens-origin" not in first.headers
     assert second.headers["authorization"] == "Bearer llk-mine"
-    assert "x-llmlens-key" not in second.headers
+    assert second.headers["x-llmlens-key"] == KEY, "for the case that llk-mine is of an earlier gateway"
     assert second.headers["x-llmlens-cell"] == "c; n=4"
 
 

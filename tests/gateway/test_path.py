@@ -253,3 +253,126 @@ def test_secrets_reach_neither_the_log_nor_the_journal(start, upstream, tmp_path
     for file in tmp_path.rglob("*"):
         if file.is_file():
             assert canary.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_an_end_mark_in_the_text_of_an_answer_ends_nothing(start, upstream, path):
+    text = "The stream ends with data: [DONE] or event: message_stop, and then "
+    chunk = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    last = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "more"}, "finish_reason": "stop"}]}
+
+    async def script(asked: Asked, line: Line) -> None:
+        import asyncio
+
+        await line.begin_stream()
+        await line.chunk(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        await asyncio.sleep(0.2)  # longer than the gateway waits after an end mark
+        await line.chunk(b"data: " + json.dumps(last).encode() + b"\n\ndata: [DONE]\n\n")
+        await line.end_stream()
+
+    gateway = start(lab(upstream(script).url))
+    body = {"model": "lab/m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    for _ in range(2):
+        assert "more" in gateway.http.post(path, json=body).text
+    assert [(r["outcome"], r["cache"], r["text"]) for r in gateway.rows()] == [
+        ("complete", "miss", text + "more"),
+        ("complete", "hit", text + "more"),
+    ]
+
+
+def test_a_callers_key_goes_to_no_provider_it_was_not_meant_for(start, upstream, monkeypatch):
+    provider = upstream(whole)
+    monkeypatch.setenv("OTHER_KEY", "sk-other-000000")
+    toml = lab(provider.url, name="other") + 'api_key = "env:OTHER_KEY"\n' + lab(provider.url, "anthropic", "claudes")
+    gateway = start(toml + 'api_key = "env:NOT_SET"\n' + lab(provider.url))
+    from tests.conftest import KEY
+
+    mine = {"authorization": "Bearer sk-openai-of-the-caller", "x-llmlens-key": KEY}
+    for model in ("other/m", "claudes/m", "lab/m"):
+        gateway.chat(model, model, headers=mine)
+    keys = [a.headers.get("authorization") or a.headers.get("x-api-key") for a in provider.asked]
+    # lab is declared without a key, so the caller's own goes through.
+    assert keys == ["Bearer sk-other-000000", None, "Bearer sk-openai-of-the-caller"]
+
+
+def test_a_translated_stream_is_read_plain(start, upstream):
+    async def script(asked: Asked, line: Line) -> None:
+        assert asked.headers["accept-encoding"] == "identity"
+        await line.begin_stream()
+        await line.chunk(SSE)
+        await line.end_stream()
+
+    gateway = start(lab(upstream(script).url))
+    body = {"model": "lab/m", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    answer = gateway.http.post("/v1/messages", json=body, headers={"accept-encoding": "gzip, deflate"})
+    assert '"text":"h"' in answer.text
+
+
+def test_the_configured_time_to_live_counts(start, upstream):
+    provider = upstream(whole)
+    gateway = start("[gateway]\ncache_ttl_s = 0\n" + lab(provider.url))
+    assert [gateway.chat("lab/m").headers["x-llmlens-cache"] for _ in range(2)] == ["miss", "miss"]
+
+
+def test_calls_sent_at_once_keep_their_order_on_a_rerun(start, upstream):
+    gateway = start(lab(upstream(numbered()).url))
+
+    def run_cell(n: int, order: list[int]) -> list[str]:
+        found = {}
+        for k in order:
+            headers = CELL | {"x-llmlens-cell": f"c; n={n}", "x-llmlens-group": f"g{n}; k={k}; n=5"}
+            found[k] = gateway.chat("lab/m", headers=headers).text
+        return [found[k] for k in sorted(found)]
+
+    assert run_cell(1, [3, 1, 4, 0, 2]) == run_cell(2, [0, 1, 2, 3, 4])
+
+
+def test_those_who_wait_for_a_call_that_fails_go_at_once(start, upstream):
+    release = threading.Event()
+
+    async def script(asked: Asked, line: Line) -> None:
+        import asyncio
+
+        await asyncio.to_thread(release.wait, 20)
+        await status(400)(asked, line)
+
+    provider = upstream(script)
+    gateway = start(lab(provider.url))
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(gateway.chat, "lab/m") for _ in range(5)]
+        assert provider.arrived.acquire(timeout=20)
+        release.set()
+        assert {a.result().status_code for a in answers} == {400}
+    assert len(gateway.rows()) == 5
+
+
+def test_a_broken_download_looks_broken(start, upstream):
+    import httpx2
+
+    async def script(asked: Asked, line: Line) -> None:
+        await line.begin_stream(content_type="application/octet-stream")
+        await line.chunk(b"first half")
+        line.cut()
+
+    gateway = start(lab(upstream(script).url))
+    with pytest.raises(httpx2.RemoteProtocolError):
+        gateway.http.get("/lab/v1/files/f/content")
+    assert gateway.row()["outcome"] == "incomplete"
+
+
+def test_a_silent_provider_is_not_asked_twice(start, upstream):
+    async def script(asked: Asked, line: Line) -> None:
+        await line.gone.wait()
+
+    provider = upstream(script)
+    gateway = start("[gateway]\nfirst_byte_timeout_s = 0.2\n" + lab(provider.url))
+    answer = gateway.chat("lab/m")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
+    assert len(provider.asked) == 1
+
+
+def test_one_model_can_be_asked_for_by_name(start):
+    gateway = start()
+    assert gateway.http.get("/v1/models/sim/small").json()["id"] == "sim/small"
+    assert gateway.http.get("/v1/models/sim/none").status_code == 404
+    assert "/{provider}/v1/files" in gateway.http.get("/v1/files").json()["error"]["message"]

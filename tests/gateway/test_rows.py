@@ -83,7 +83,7 @@ def row(dialect: Dialect, chunks: list[bytes], content_type: str) -> dict[str, o
     call = Call(
         id="id", started_at=NOW, started=0.0, method="POST", path="/p", query="", headers={}, body=b'{"model":"m"}',
         json={"model": "m"}, dialect=dialect, asked=Asked("m", stream=content_type != "application/json"), provider=None,
-        principal=Principal("owner"), where=Provenance(), cache_mode="off", sample=None, ttl_s=None, tags=None,
+        principal=Principal("owner"), where=Provenance(), cache_mode="off", sample=None, group=None, ttl_s=None, tags=None,
         receipt=False, caller_credential=None,
     )  # fmt: skip
     record = Record(call, provider="lab", http_status=200, upstream_status=200, response_type=content_type)
