@@ -52,13 +52,8 @@ class Caller:
 
     def watch(self) -> None:
         """From now on (a little later, see WATCH_AFTER_S) cancel the current task when the caller hangs up."""
-        task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-
-        def start() -> None:
-            self._watch = loop.create_task(self._until_gone(task))
-
-        self._watch = loop.call_later(WATCH_AFTER_S, start)
+        self._watch = loop.call_later(WATCH_AFTER_S, self._start_watch, loop, asyncio.current_task(loop))
 
     def unwatch(self) -> None:
         """The call has ended; nothing is cancelled any more."""
@@ -79,6 +74,9 @@ class Caller:
         """Send the last piece."""
         self.unwatch()
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def _start_watch(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> None:
+        self._watch = loop.create_task(self._until_gone(task))
 
     async def _until_gone(self, task: asyncio.Task[Any] | None) -> None:
         while (await self._receive())["type"] != "http.disconnect":

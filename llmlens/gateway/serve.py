@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -44,6 +45,9 @@ from llmlens.store import STANDARD_VIEWS, Database, Journal, Reader, Writer, jou
 
 logger = logging.getLogger("llmlens.gateway")
 
+# A transaction costs as much as some hundred rows. The journal makes rows durable, and queries flush first, so nobody
+# waits for this but the live feed.
+BATCH_WAIT_S = 0.5
 GRACE_S = 10.0  # how long running calls may take to end when the gateway stops
 
 
@@ -85,6 +89,7 @@ class Gateway:
                 rows_of_payload=rows.of_payload,
                 on_committed=live.publish,
                 max_pending_bytes=settings.gateway.max_pending_bytes,
+                batch_wait_s=BATCH_WAIT_S,
             )
             recovered = writer.start()
             undo.callback(writer.close)
@@ -210,6 +215,7 @@ def address_of(sock: socket.socket) -> str:
 async def serve_until(gateway: Gateway, server: uvicorn.Server, sock: socket.socket, idle_stop_s: float | None) -> None:
     """Serve until `gateway.stopping` is set, or nothing was asked for `idle_stop_s`."""
     gateway.live.loop = asyncio.get_running_loop()
+    _collect_less()
     threading.Thread(target=warm, name="llmlens-prices", daemon=True).start()
     watcher = asyncio.create_task(_watch(gateway, server, idle_stop_s))
     try:
@@ -226,6 +232,13 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _collect_less() -> None:
+    """What is loaded by now stays: do not look through it again and again. Calls make little garbage in cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 class _Server(uvicorn.Server):

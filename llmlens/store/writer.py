@@ -218,15 +218,19 @@ class Writer(Generic[Record]):
             self._hurry.wait(self.batch_wait_s)
             self._hurry.clear()
             self._awake.clear()
-            while self._queue:
-                self._turn()
-            if self._closing.is_set():
+            # What comes in meanwhile waits for the next round, so that batches stay large while calls keep coming.
+            left = len(self._queue)
+            while left > 0 or (self._closing.is_set() and self._queue):
+                left -= self._turn()
+            if self._queue:
+                self._awake.set()
+            elif self._closing.is_set():
                 break
         self._checkpoint()
         self._batches.close()
 
-    def _turn(self) -> None:
-        """The next piece of work, or the next batch of records up to it."""
+    def _turn(self) -> int:
+        """The next piece of work, or the next batch of records up to it; gives how many items were taken."""
         batch: list[Entry] = []
         rows = size = 0
         while self._queue and rows < self.batch_rows and size < BATCH_BYTES:
@@ -234,7 +238,7 @@ class Writer(Generic[Record]):
             if isinstance(item, _Work):
                 self._store(batch)
                 item.run()
-                return
+                return rows + 1
             if entry := self._converted(self._rows, item, item.position, item.size_bytes):
                 batch.append(entry)
             else:
@@ -243,6 +247,7 @@ class Writer(Generic[Record]):
         self._store(batch)
         if self._uncheckpointed_bytes > self.checkpoint_bytes:
             self._checkpoint()
+        return max(1, rows)
 
     def _rows(self, item: _Submitted[Record]) -> Rows:
         if item.record is None:
