@@ -1,5 +1,6 @@
 """`llmlens serve | status | stop | sql | calls | doctor`. Tables for people, CSV, JSON and Parquet for programs."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -93,6 +94,11 @@ def serve(config: Path | None, store: Path | None, host: str | None, port: int |
     from llmlens.gateway.serve import run
 
     run(settings, detached=detached, key=key)
+    # Everything is closed by now. DuckDB's bindings would report their own leaks on stderr while Python takes itself
+    # down, and a user would take them for ours.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @main.command()

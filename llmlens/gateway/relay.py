@@ -242,11 +242,7 @@ def _translated(reply: Reply, status: int, leg: Leg, call: Call) -> bytes:
 
 
 def _returned(headers: Headers) -> Headers:
-    return [
-        (name, value)
-        for name, value in headers
-        if name.decode("latin-1") not in NOT_RETURNED and not name.startswith(b"x-llmlens-")
-    ]
+    return [h for h in headers if h[0] not in NOT_RETURNED and not h[0].startswith(b"x-llmlens-")]
 
 
 def _ours(books: Books, reply: Reply | None) -> Headers:

@@ -40,7 +40,7 @@ HOP_BY_HOP = frozenset({
 NOT_SENT = HOP_BY_HOP | {"host", "content-length", "cookie", "origin", "referer", "accept-encoding", "cache-control",
                          "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}  # fmt: skip
 CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
-NOT_RETURNED = HOP_BY_HOP | {"content-length"}
+NOT_RETURNED = frozenset(name.encode() for name in HOP_BY_HOP | {"content-length"})
 ANTHROPIC_VERSION = "2023-06-01"
 
 

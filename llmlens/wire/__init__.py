@@ -4,6 +4,7 @@ A new dialect is one file and one row of `PATHS`.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from llmlens.errors import WireError
 from llmlens.wire.anthropic_messages import ANTHROPIC_COUNT_TOKENS, ANTHROPIC_MESSAGES
@@ -26,6 +27,7 @@ UNKNOWN: Mapping[str, Dialect] = {"openai": RAW_OPENAI, "anthropic": RAW_ANTHROP
 DIALECTS: Mapping[str, Dialect] = {d.name: d for d in (*PATHS.values(), RAW)}
 
 
+@lru_cache(maxsize=4096)  # asked twice per call
 def dialect_for(family: str, path: str) -> Dialect:
     """The dialect of `path` (no query) at a provider of `family`.
 
