@@ -140,7 +140,7 @@ def measured_litellm(folder: Path) -> Contender | None:
     }
     name = subprocess.run([str(python), "-c", "import importlib.metadata as m; print(m.version('litellm'))"],
                           capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    contender = Contender(f"LiteLLM {name} + opentelemetry-sdk", 9003, requests=1_500)
+    contender = Contender(f"LiteLLM {name} + opentelemetry-sdk", 9003, requests=500)
     with running(command, 9003, GATEWAY_CORE, env) as pid:
         return measured(contender, pid)
 
@@ -148,6 +148,8 @@ def measured_litellm(folder: Path) -> Contender | None:
 def measured(contender: Contender, pid: int | None = None) -> Contender:
     """p50 at one connection, throughput at 64, streams of 32 chunks at 8, memory afterwards."""
     few = min(contender.requests, 5_000)
+    time.sleep(5)  # all of them load price tables and the like after they began to listen
+    load(contender, 8, few)  # a warm-up, for everyone
     contender.figures["c1"] = load(contender, 1, few // 5)
     contender.figures["c64"] = load(contender, 64, contender.requests)
     contender.figures["streams"] = load(contender, 8, few, stream=True)
