@@ -24,6 +24,9 @@ STORAGE_VERSION = "v1.5.0"
 _HOLDER = re.compile(r"\(PID (\d+)\)")
 
 
+TAKEN_NAMES = frozenset({"log", "main", "temp", "system", "memory", "information_schema", "pg_catalog"})
+
+
 class Database:
     """An open store. Thread-safe: every thread takes its own `cursor()`.
 
@@ -53,6 +56,11 @@ class Database:
             StoreLocked: another process holds the file; the message names its PID.
             StoreError: not a store, written by a newer llmlens, or the directory cannot be written.
         """
+        if path.stem.lower() in TAKEN_NAMES:
+            raise StoreError(
+                f"a store cannot be called {path.name!r}: DuckDB names the database after the file, and "
+                f"{path.stem!r} is taken inside it; choose another name, e.g. llmlens.duckdb"
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

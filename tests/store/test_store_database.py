@@ -161,3 +161,9 @@ def test_duckdb_1_5_reads_and_writes_the_store(new_store, calls):
     done = subprocess.run([DUCKDB_1, "-c", code, str(store.path)], capture_output=True, text=True, check=False)
     assert done.stdout == "[('answer 0', Decimal('0.0000012345'))]\n1 1\n", done.stderr
     assert new_store().all("SELECT count(*) FROM calls") == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["log.duckdb", "main.db", "TEMP.duckdb"])
+def test_a_name_that_means_something_else_inside_is_refused(tmp_path, name):
+    with pytest.raises(StoreError, match="choose another name"):
+        Database.open(tmp_path / name)
