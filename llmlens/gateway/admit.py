@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
 
-from llmlens.errors import TooLarge, Unauthenticated
+from llmlens.errors import Unauthenticated
 from llmlens.gateway.call import Call
 from llmlens.records import Principal, Usage
 from llmlens.wire import headers as names
@@ -67,13 +67,6 @@ class Gate:
                 "In a notebook `%load_ext llmlens` does it; elsewhere `llmlens status --key` shows it"
             )
         return principal, credential
-
-    def size(self, n_bytes: int) -> None:
-        """Raises TooLarge for a body over the limit."""
-        if n_bytes > self.max_body_bytes:
-            raise TooLarge(
-                f"the body has more than {self.max_body_bytes} bytes (gateway.max_body_bytes in llmlens.toml)"
-            )
 
     def admit(self, call: Call) -> Ticket:
         """Reserve what `call` may use, or raise a Denied."""
