@@ -12,7 +12,7 @@ from decimal import Decimal
 from hmac import compare_digest
 from typing import Any, Literal
 
-Operation = Literal["chat", "embeddings", "count_tokens", "models", "raw"]
+Operation = Literal["chat", "text_completion", "embeddings", "count_tokens", "models", "raw"]
 CacheMode = Literal["on", "off", "refresh", "only"]
 CacheOutcome = Literal["hit", "miss", "off"]
 Outcome = Literal["complete", "error", "denied", "cancelled", "incomplete"]
@@ -69,11 +69,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model wants `name` called. `arguments` is JSON text as it came, which may be cut or not JSON at all."""
+    """The model wants `name` called. `arguments` is JSON text as it came, which may be cut or not JSON at all.
+
+    `signature` is the opaque proof of the thinking behind it, which Gemini wants back.
+    """
 
     id: str | None
     name: str
     arguments: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,7 @@ class Choice:
     parts: tuple[Part, ...] = ()
     finish_reason: str | None = None
     stop_sequence: str | None = None
+    finish_detail: str | None = None  # why, where the reason itself does not say (Responses: `incomplete_details`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,7 @@ class Reply:
     complete: bool = True
     n_vectors: int | None = None  # embeddings
     dimensions: int | None = None
+    stated_cost_usd: Decimal | None = None  # what the provider says it charged
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -289,6 +295,7 @@ class ToolDelta:
     name: str | None = None
     arguments: str = ""
     choice: int = 0
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +313,7 @@ class Finished:
     reason: str | None
     stop_sequence: str | None = None
     choice: int = 0
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +321,13 @@ class UsageSeen:
     """The counts known so far; each one replaces the former, and None leaves it as it was."""
 
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class CostSeen:
+    """What the provider says this answer costs; each one replaces the former."""
+
+    usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +343,9 @@ class Ended:
 
 
 Piece = (
-    Started | TextDelta | ThinkingDelta | RefusalDelta | ToolDelta | OtherDelta | Finished | UsageSeen | Faulted | Ended
-)
+    Started | TextDelta | ThinkingDelta | RefusalDelta | ToolDelta | OtherDelta
+    | Finished | UsageSeen | CostSeen | Faulted | Ended
+)  # fmt: skip
 CONTENT_PIECES = (TextDelta, ThinkingDelta, RefusalDelta, ToolDelta, OtherDelta)
 
 
@@ -385,7 +401,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """One row of the log, in the column order of `store/schema.sql`.."""
+    """One row of the log, in the column order of the table `calls` (store/migrations)."""
 
     call_id: str
     started_at: datetime

@@ -13,16 +13,19 @@ from llmlens.wire.openai_chat import OPENAI_CHAT
 from llmlens.wire.openai_embeddings import OPENAI_EMBEDDINGS
 from llmlens.wire.raw import OPENAI_MODELS, RAW, RAW_ANTHROPIC, RAW_OPENAI
 
-# (family, end of the path) → dialect.
-PATHS: Mapping[tuple[str, str], Dialect] = {
-    ("openai", "/chat/completions"): OPENAI_CHAT,
-    ("openai", "/embeddings"): OPENAI_EMBEDDINGS,
-    ("openai", "/models"): OPENAI_MODELS,
-    ("anthropic", "/messages"): ANTHROPIC_MESSAGES,
-    ("anthropic", "/messages/count_tokens"): ANTHROPIC_COUNT_TOKENS,
+# End of the path → dialect; the longest end that fits counts. Paths tell formats apart whoever serves them: most
+# providers offer OpenAI's beside their own.
+PATHS: Mapping[str, Dialect] = {
+    "/chat/completions": OPENAI_CHAT,
+    "/embeddings": OPENAI_EMBEDDINGS,
+    "/models": OPENAI_MODELS,
+    "/messages": ANTHROPIC_MESSAGES,
+    "/messages/count_tokens": ANTHROPIC_COUNT_TOKENS,
 }
-# Unknown paths pass through; their errors have the shape of the family.
+# Family → what a path that nobody knows is: it passes through, and its errors have the shape of the family.
 UNKNOWN: Mapping[str, Dialect] = {"openai": RAW_OPENAI, "anthropic": RAW_ANTHROPIC}
+# Family → the dialect that every chat request can be translated to.
+CHAT: Mapping[str, ChatDialect] = {"openai": OPENAI_CHAT, "anthropic": ANTHROPIC_MESSAGES}
 
 DIALECTS: Mapping[str, Dialect] = {d.name: d for d in (*PATHS.values(), RAW)}
 
@@ -37,15 +40,14 @@ def dialect_for(family: str, path: str) -> Dialect:
     if family not in UNKNOWN:
         raise WireError(f"no dialect family {family!r}; known: {', '.join(UNKNOWN)}")
     path = path.rstrip("/")
-    for (of, suffix), dialect in PATHS.items():
-        if of == family and path.endswith(suffix):
-            return dialect
-    return UNKNOWN[family]
+    end = max((end for end in PATHS if path.endswith(end)), key=len, default=None)
+    return PATHS[end] if end else UNKNOWN[family]
 
 
 __all__ = [
     "ANTHROPIC_COUNT_TOKENS",
     "ANTHROPIC_MESSAGES",
+    "CHAT",
     "DIALECTS",
     "OPENAI_CHAT",
     "OPENAI_EMBEDDINGS",

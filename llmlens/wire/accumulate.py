@@ -6,11 +6,13 @@ Reply of its stream.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from llmlens.errors import WireError
 from llmlens.records import (
     Choice,
+    CostSeen,
     Ended,
     Fault,
     Faulted,
@@ -55,7 +57,7 @@ class _Run:
         if self.kind is Thinking:
             return Thinking(text, self.signature, self.redacted)
         if self.kind is ToolCall:
-            return ToolCall(self.id, self.name or "", text)
+            return ToolCall(self.id, self.name or "", text, self.signature)
         return Refusal(text) if self.kind is Refusal else Text(text)
 
 
@@ -65,6 +67,7 @@ class _Choice:
     tools: dict[int, _Run] = field(default_factory=dict)
     reason: str | None = None
     stop_sequence: str | None = None
+    detail: str | None = None
 
     def last(self, kind: type[Part]) -> _Run:
         """The part being written if it is of `kind`, else a new one."""
@@ -76,7 +79,7 @@ class _Choice:
 class Accumulator:
     """Feed it pieces in order; `reply()` may be asked at any time."""
 
-    __slots__ = ("_choices", "_ended", "_fault", "_id", "_model", "_usage")
+    __slots__ = ("_choices", "_cost", "_ended", "_fault", "_id", "_model", "_usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
@@ -84,6 +87,7 @@ class Accumulator:
         self._model: str | None = None
         self._usage = Usage()
         self._fault: Fault | None = None
+        self._cost: Decimal | None = None
         self._ended = False
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -98,11 +102,13 @@ class Accumulator:
             response_id=self._id,
             model=self._model,
             choices=tuple(
-                Choice(index, tuple(run.part() for run in c.runs), c.reason, c.stop_sequence) for index, c in choices
+                Choice(index, tuple(run.part() for run in c.runs), c.reason, c.stop_sequence, c.detail)
+                for index, c in choices
             ),
             usage=self._usage,
             fault=self._fault,
             complete=self._ended and self._fault is None,
+            stated_cost_usd=self._cost,
         )
 
     def _choice(self, index: int) -> _Choice:
@@ -141,6 +147,7 @@ class Accumulator:
             choice.runs.append(run)
         run.id = run.id or piece.id
         run.name = run.name or piece.name
+        run.signature = piece.signature or run.signature
         if piece.arguments:
             run.texts.append(piece.arguments)
 
@@ -155,9 +162,13 @@ class Accumulator:
         choice = self._choice(piece.choice)
         choice.reason = piece.reason or choice.reason
         choice.stop_sequence = piece.stop_sequence or choice.stop_sequence
+        choice.detail = piece.detail or choice.detail
 
     def _usage_seen(self, piece: UsageSeen) -> None:
         self._usage = overlay(piece.usage, self._usage)
+
+    def _cost_seen(self, piece: CostSeen) -> None:
+        self._cost = piece.usd
 
     def _faulted(self, piece: Faulted) -> None:
         self._fault = self._fault or piece.fault
@@ -190,6 +201,7 @@ _FOLD: dict[type[Piece], Callable[[Accumulator, Any], None]] = {
     Started: Accumulator._started,
     Finished: Accumulator._finished,
     UsageSeen: Accumulator._usage_seen,
+    CostSeen: Accumulator._cost_seen,
     Faulted: Accumulator._faulted,
     Ended: Accumulator._end,
 }
@@ -227,13 +239,15 @@ def pieces_of(reply: Reply) -> list[Piece]:
         tools = 0
         for part in choice.parts:
             if isinstance(part, ToolCall):
-                pieces.append(ToolDelta(tools, part.id, part.name, part.arguments, choice.index))
+                pieces.append(ToolDelta(tools, part.id, part.name, part.arguments, choice.index, part.signature))
                 tools += 1
             else:
                 pieces += _part_pieces(part, choice.index)
-        pieces.append(Finished(choice.finish_reason, choice.stop_sequence, choice.index))
+        pieces.append(Finished(choice.finish_reason, choice.stop_sequence, choice.index, choice.finish_detail))
     if reply.usage:
         pieces.append(UsageSeen(reply.usage))
+    if reply.stated_cost_usd is not None:
+        pieces.append(CostSeen(reply.stated_cost_usd))
     if reply.fault is not None:
         pieces.append(Faulted(reply.fault))
     elif reply.complete:

@@ -56,6 +56,7 @@ ANTHROPIC_MESSAGES = ChatDialect(
     build_request=build_request,
     build_reply=build_reply,
     stream_writer=MessagesWriter,
+    call_path=lambda _model, _stream: "/messages",
 )
 
 ANTHROPIC_COUNT_TOKENS = Dialect(

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from llmlens.records import ChatRequest, Fault, Operation, Piece, Reply
 
 
+SSE = frozenset({"text/event-stream"})
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the log and the router need of a request, without a full parse."""
@@ -47,6 +50,7 @@ class Dialect:
     """One wire format.
 
     read_request: body (parsed JSON) → Asked. Raises WireError where a field it reads has the wrong type.
+    read_path:    path → (model, whether a stream is asked for), for APIs that say it there; None where it does not.
     read_reply:   (status, body bytes) → Reply; never raises: what is not of the dialect becomes a `Fault`
                   (status ≥ 400, or an error object under 200) or an empty Reply with `complete=False`.
     fault_body:   Fault → the JSON body that makes the caller's SDK raise its own exception.
@@ -54,6 +58,7 @@ class Dialect:
     prompt_texts: body → the strings a tokenizer must count when the provider states no usage.
     end_marks:    bytes of which one appears in the last event of a whole stream, and in no other: they begin with a
                   line break, which JSON never holds. Empty where there is none.
+    stream_types: media types of a streamed answer. `application/json` among them counts only where a stream was asked.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Dialect:
     stream_reader: Callable[[], StreamReader] | None = None
     fault_event: Callable[[Fault], bytes] | None = None
     end_marks: tuple[bytes, ...] = ()
+    read_path: Callable[[str], tuple[str | None, bool | None]] | None = None
+    stream_types: frozenset[str] = SSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +82,13 @@ class ChatDialect(Dialect):
     build_request: ChatRequest → (body, names of what this dialect cannot carry).
     build_reply:   (Reply, model name to show) → body.
     stream_writer: (id of the answer, model name to show, include usage) → StreamWriter.
+    call_path:     (model, stream) → path and query below a provider's base URL.
+    writes:        media type of what stream_writer writes.
     """
 
     parse_request: Callable[[Mapping[str, Any]], ChatRequest]
     build_request: Callable[[ChatRequest], tuple[dict[str, Any], list[str]]]
     build_reply: Callable[[Reply, str], dict[str, Any]]
     stream_writer: Callable[[str, str, bool], StreamWriter]
+    call_path: Callable[[str, bool], str]
+    writes: str = "text/event-stream; charset=utf-8"

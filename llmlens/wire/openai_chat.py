@@ -41,4 +41,5 @@ OPENAI_CHAT = ChatDialect(
     build_request=build_request,
     build_reply=build_reply,
     stream_writer=ChatWriter,
+    call_path=lambda _model, _stream: "/chat/completions",
 )
