@@ -36,6 +36,8 @@ class Provider:
     host_env:  an environment variable that moves `base_url` (host and port, or a URL).
     local:     runs on the user's own machine: nothing is priced unless a [prices] row says so.
     priced_as: the provider's name in genai-prices; None means the same name.
+    also:      names of dialects it offers besides those of its family ("anthropic.messages" at an OpenAI look-alike).
+    without:   names of dialects of its family that it does not offer: calls in them are translated.
     source, checked: where the row comes from, and the day it was compared with it. None in rows of the user.
     """
 
@@ -51,6 +53,8 @@ class Provider:
     host_env: str | None = None
     local: bool = False
     priced_as: str | None = None
+    also: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     source: str | None = None
     checked: date | None = None
 
@@ -58,6 +62,11 @@ class Provider:
     def simulated(self) -> bool:
         """True for the provider inside the gateway, which has no network address."""
         return self.base_url == SIMULATED_URL
+
+    def offers(self, dialect: str) -> bool:
+        """Whether a call in `dialect` can be sent to it as it is."""
+        family = dialect.partition(".")[0] == self.dialect
+        return (family and dialect not in self.without) or dialect in self.also
 
 
 @cache
@@ -125,7 +134,7 @@ _SHIPPED_KEYS: Final = frozenset(f.name for f in fields(Provider)) - {"name", "o
 _USER_KEYS: Final = (_SHIPPED_KEYS - {"host_env", "source", "checked"}) | {"api_key"}
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {"dialect": get_args(DialectName), "auth": get_args(AuthName)}
 _FLAGS: Final = frozenset({"capture", "local"})
-_LISTS: Final = frozenset({"origins", "models"})
+_LISTS: Final = frozenset({"origins", "models", "also", "without"})
 
 
 def _provider(name: str, table: Mapping[str, Any], base: Provider | None, keys: frozenset[str]) -> Provider:

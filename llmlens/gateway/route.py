@@ -21,7 +21,7 @@ from llmlens.gateway.call import CACHEABLE, Call, target_of, url_of, with_model
 from llmlens.gateway.record import Record
 from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
 from llmlens.records import Secret, Target
-from llmlens.wire import dialect_for
+from llmlens.wire import CHAT
 from llmlens.wire import headers as names
 from llmlens.wire.content_coding import accepted
 from llmlens.wire.dialect import ChatDialect, Dialect
@@ -136,10 +136,10 @@ class Router:
         raise AssertionError("the loop returns or raises")
 
     def _dialect(self, call: Call, provider: Provider) -> Dialect:
-        if call.provider is not None or dialect_for(provider.dialect, call.path) is call.dialect:
+        if call.provider is not None or provider.offers(call.dialect.name):
             return call.dialect
         if call.dialect.operation == "chat":
-            return dialect_for(provider.dialect, "/chat/completions" if provider.dialect == "openai" else "/messages")
+            return CHAT[provider.dialect]
         if call.dialect.operation in CACHEABLE:
             raise BadRequest(
                 f"{provider.name!r} offers no {call.dialect.operation} in the {call.dialect.name} dialect",

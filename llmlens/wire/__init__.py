@@ -19,8 +19,8 @@ PATHS: Mapping[str, Dialect] = {
     "/chat/completions": OPENAI_CHAT,
     "/embeddings": OPENAI_EMBEDDINGS,
     "/models": OPENAI_MODELS,
-    "/messages": ANTHROPIC_MESSAGES,
-    "/messages/count_tokens": ANTHROPIC_COUNT_TOKENS,
+    "/v1/messages": ANTHROPIC_MESSAGES,  # not OpenAI's /v1/threads/…/messages
+    "/v1/messages/count_tokens": ANTHROPIC_COUNT_TOKENS,
 }
 # Family → what a path that nobody knows is: it passes through, and its errors have the shape of the family.
 UNKNOWN: Mapping[str, Dialect] = {"openai": RAW_OPENAI, "anthropic": RAW_ANTHROPIC}
@@ -39,7 +39,7 @@ def dialect_for(family: str, path: str) -> Dialect:
     """
     if family not in UNKNOWN:
         raise WireError(f"no dialect family {family!r}; known: {', '.join(UNKNOWN)}")
-    path = path.rstrip("/")
+    path = path.rstrip("/") if path.startswith("/v1") else "/v1" + path.rstrip("/")
     end = max((end for end in PATHS if path.endswith(end)), key=len, default=None)
     return PATHS[end] if end else UNKNOWN[family]
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from llmlens.records import ChatRequest, Fault, Operation, Piece, Reply
 
-
 SSE = frozenset({"text/event-stream"})
 
 
