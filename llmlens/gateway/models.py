@@ -10,10 +10,11 @@ import msgspec
 
 from llmlens.catalog.providers import Provider
 from llmlens.errors import ModelUnknown, UpstreamFailed
-from llmlens.gateway.route import ANTHROPIC_VERSION, Router
+from llmlens.gateway.route import ANTHROPIC_VERSION, Answering, Router
 from llmlens.gateway.upstream import Outgoing
 
 FRESH_S = 60.0
+MAX_LIST_BYTES = 16 * 1024 * 1024
 PATIENCE_S = 3.0
 
 
@@ -65,7 +66,7 @@ class Models:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 incoming = await upstream.send(Outgoing("GET", f"{provider.base_url}/models", headers, b""))
-                body = b"".join([chunk async for chunk in incoming.chunks()])
+                body = await Answering(incoming, await incoming.read()).whole(MAX_LIST_BYTES)
             data = msgspec.json.decode(body)["data"]
             return [{"object": "model", "owned_by": provider.name, "id": f"{provider.name}/{m['id']}"} for m in data]
         except (TimeoutError, UpstreamFailed, msgspec.DecodeError, KeyError, TypeError):

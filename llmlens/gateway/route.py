@@ -175,13 +175,13 @@ class Router:
         return longest * (0.5 + 0.5 * self.jitter())
 
 
-@dataclass(frozen=True, slots=True)
 class Answering:
     """An answer whose first bytes are there; `first` is empty only where the body is. Read it once."""
 
-    incoming: Incoming
-    first: bytes
-    rest: AsyncIterator[bytes]
+    __slots__ = ("first", "incoming")
+
+    def __init__(self, incoming: Incoming, first: bytes) -> None:
+        self.incoming, self.first = incoming, first
 
     @property
     def known_length(self) -> bool:
@@ -195,15 +195,15 @@ class Answering:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
-        if self.first:
-            yield self.first
-            async for chunk in self.rest:
-                yield chunk
+        chunk, read = self.first, self.incoming.read
+        while chunk:
+            yield chunk
+            chunk = await read()
 
     async def whole(self, max_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFailed where it breaks off or is longer than `max_bytes`."""
-        parts, size = [self.first], len(self.first)
-        async for chunk in self.rest:
+        parts, size, read = [self.first], len(self.first), self.incoming.read
+        while chunk := await read():
             parts.append(chunk)
             size += len(chunk)
             if size > max_bytes:
@@ -228,9 +228,8 @@ def _meant_for(call: Call, provider: Provider) -> bool:
 
 
 async def _answering(incoming: Incoming) -> Answering:
-    chunks = incoming.chunks()
     try:
-        return Answering(incoming, await anext(chunks, b""), chunks)
+        return Answering(incoming, await incoming.read())
     except BaseException:
         incoming.close()
         raise

@@ -32,6 +32,7 @@ from llmlens.gateway.app import App
 from llmlens.gateway.books import House
 from llmlens.gateway.cache import Cache, Entry, Stored
 from llmlens.gateway.control import Control
+from llmlens.gateway.http1 import Pool
 from llmlens.gateway.live import Live
 from llmlens.gateway.log import Log, Pending
 from llmlens.gateway.models import Models
@@ -265,7 +266,7 @@ def _house(
     settings: Settings, key: Secret, journal: Journal, writer: Writer[Pending], rows: RowMaker
 ) -> tuple[HttpUpstream, House]:
     g = settings.gateway
-    http = HttpUpstream(g.connect_timeout_s, g.first_byte_timeout_s, g.total_timeout_s)
+    http = HttpUpstream(Pool(g.connect_timeout_s, g.first_byte_timeout_s, g.total_timeout_s))
     router = Router(
         settings.providers,
         http,

@@ -1,15 +1,13 @@
-"""The seam to the providers: `send` an `Outgoing`, get an `Incoming`. Only this file knows aiohttp."""
+"""The seam to the providers: `send` an `Outgoing`, get an `Incoming`. The network is `http1`'s."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
-import aiohttp
-import yarl
-
 from llmlens.errors import UpstreamFailed, UpstreamTimeout
+from llmlens.gateway.http1 import Pool, Response
 from llmlens.gateway.sim import SimReply, SimUpstream
 from llmlens.settings import proxy_of
 
@@ -26,13 +24,13 @@ class Outgoing:
 
 
 class Incoming(Protocol):
-    """One provider's answer. The body is read once, by `chunks`, which raises UpstreamFailed where it breaks off.
-    `close` ends it at once and cancels what is not read."""
+    """One provider's answer. `read` gives the next bytes of the body, and none at its end; it raises UpstreamFailed
+    where the answer breaks off. `close` ends it at once and cancels what is not read."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
 
-    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def read(self) -> bytes: ...
 
     def close(self) -> None: ...
 
@@ -51,71 +49,38 @@ class Upstream(Protocol):
 class HttpUpstream:
     """Providers over HTTP, with pooled connections. Bodies stay as the provider compressed them."""
 
-    connect_timeout_s: float
-    first_byte_timeout_s: float
-    total_timeout_s: float
-    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    pool: Pool
 
     async def send(self, request: Outgoing) -> Incoming:
-        session = self._session or self._open()
-        url, proxy = _place(request.url)
         try:
-            response = await session.request(
-                request.method,
-                url,
-                data=request.body or None,
-                headers=request.headers,
-                allow_redirects=False,
-                proxy=proxy,
+            response = await self.pool.request(
+                request.method, request.url, request.headers, request.body, _proxy(request.url)
             )
-        except (TimeoutError, aiohttp.ServerTimeoutError) as error:
+        except TimeoutError as error:
             raise UpstreamTimeout(f"{_shown(request.url)} did not answer in time ({_reason(error)})") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise UpstreamFailed(f"{_shown(request.url)} cannot be reached: {_reason(error)}") from error
-        return _HttpIncoming(response)
+        return _HttpIncoming(response, request.url)
 
     async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-            self._session = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            auto_decompress=False,
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            timeout=aiohttp.ClientTimeout(
-                total=self.total_timeout_s, sock_connect=self.connect_timeout_s, sock_read=self.first_byte_timeout_s
-            ),
-            read_bufsize=1 << 18,
-            max_line_size=32_768,
-            max_field_size=32_768,
-        )
-        return self._session
+        self.pool.close()
 
 
-@dataclass(slots=True)
 class _HttpIncoming:
-    response: aiohttp.ClientResponse
-    status: int = field(init=False)
-    headers: list[tuple[bytes, bytes]] = field(init=False)
+    __slots__ = ("_url", "headers", "response", "status")
 
-    def __post_init__(self) -> None:
-        self.status = self.response.status
-        self.headers = [(name.lower(), value) for name, value in self.response.raw_headers]
+    def __init__(self, response: Response, url: str) -> None:
+        self.response, self._url = response, url
+        self.status, self.headers = response.status, response.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        content = self.response.content
+    async def read(self) -> bytes:
         try:
-            while chunk := await content.readany():
-                yield chunk
-        except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-            raise UpstreamTimeout(f"{self.response.url.host} fell silent ({_reason(error)})") from error
-        except aiohttp.ClientPayloadError as error:
-            raise UpstreamFailed(f"{self.response.url.host} broke off its answer before it was complete") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamFailed(f"{self.response.url.host} broke off its answer: {_reason(error)}") from error
+            return await self.response.read()
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"{_host(self._url)} fell silent ({_reason(error)})") from error
+        except OSError as error:
+            reason = f": {error}" if str(error) else " before it was complete"
+            raise UpstreamFailed(f"{_host(self._url)} broke off its answer{reason}") from error
 
     def close(self) -> None:
         self.response.close()
@@ -145,22 +110,27 @@ class _SimIncoming:
         self.status = self.reply.status
         self.headers = [(name.lower().encode(), value.encode()) for name, value in self.reply.headers.items()]
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self.reply.chunks
+    async def read(self) -> bytes:
+        async for chunk in self.reply.chunks:
+            if chunk:
+                return chunk
+        return b""
 
     def close(self) -> None:
         asyncio.ensure_future(self.reply.aclose())  # noqa: RUF006  # nothing waits for a simulated goodbye
 
 
-@lru_cache(maxsize=4096)
-def _place(url: str) -> tuple[yarl.URL, str | None]:
-    """The parsed URL, and the proxy to it. aiohttp's own `trust_env` reads the environment and .netrc at every call."""
-    return yarl.URL(url, encoded=True), proxy_of(url)
+_proxy = lru_cache(maxsize=4096)(proxy_of)
+"""The proxy to a URL; asking the environment at every call would take longer than the call."""
 
 
 def _shown(url: str) -> str:
     """The URL without its query, which may hold a key (Gemini's does)."""
     return url.partition("?")[0]
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
 
 
 def _reason(error: BaseException) -> str:

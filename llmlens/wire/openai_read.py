@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from llmlens.errors import WireError
 from llmlens.records import (
+    Choice,
+    CostSeen,
     Ended,
     Faulted,
     Finished,
@@ -18,9 +20,11 @@ from llmlens.records import (
     RefusalDelta,
     Reply,
     Started,
+    Text,
     TextDelta,
     ThinkingDelta,
     ToolDelta,
+    Usage,
     UsageSeen,
 )
 from llmlens.wire.accumulate import Accumulator
@@ -29,6 +33,7 @@ from llmlens.wire.json_text import as_dict, as_int, as_list, as_str, dumps, load
 from llmlens.wire.openai_usage import usage_of
 from llmlens.wire.reading import SseReader
 from llmlens.wire.sse import Event
+from llmlens.wire.stated_cost import stated_cost_usd
 
 
 class _Function(Struct, gc=False):
@@ -151,6 +156,8 @@ class ChatReader(SseReader):
         raw = chunk.usage or as_dict((chunk.x_groq or {}).get("usage"))
         if usage := usage_of(raw):
             out.append(UsageSeen(usage))
+        if (usd := stated_cost_usd(raw)) is not None:
+            out.append(CostSeen(usd))
 
     def _fail(self, error: Any, out: list[Piece]) -> None:
         self._over = True
@@ -335,17 +342,45 @@ def read_reply(status: int, body: bytes) -> Reply:
     """A plain answer; never raises. What is no chat completion becomes a Fault or an incomplete, empty Reply."""
     if status >= 400:
         return Reply(fault=fault_of_body(status, body), complete=False)
+    try:
+        chunk = _decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        try:
+            chunk = _forgiving(loads(body))
+        except WireError:
+            return Reply(complete=False)
+    if not chunk.choices and not chunk.error and (fault := fault_of_json(loads(body))):
+        return Reply(chunk.id, chunk.model, fault=fault, complete=False)
+    return _said_plainly(chunk) or _read_whole(chunk)
+
+
+def _said_plainly(chunk: _Chunk) -> Reply | None:
+    """The Reply of what nearly every answer is: one choice that says a text and nothing else."""
+    choices = chunk.choices
+    if choices is None or len(choices) != 1 or chunk.error or chunk.x_groq:
+        return None
+    choice = choices[0]
+    message, usage = choice.message, chunk.usage
+    if message is None or choice.error or choice.stop_reason or not isinstance(text := message.content, str):
+        return None
+    if message.tool_calls or message.reasoning_content or message.reasoning or message.reasoning_details:
+        return None
+    if message.refusal or message.function_call or message.thinking_blocks or not text.isascii():
+        return None
+    return Reply(
+        chunk.id or None,
+        chunk.model or None,
+        (Choice(choice.index or 0, (Text(text),) if text else (), choice.finish_reason or None),),
+        usage_of(usage) if usage else Usage(),
+        stated_cost_usd=stated_cost_usd(usage) if usage else None,
+    )
+
+
+def _read_whole(chunk: _Chunk) -> Reply:
     reader, folded = ChatReader(), Accumulator()
     out: list[Piece] = []
-    try:
-        value = loads(body)
-    except WireError:
-        return Reply(complete=False)
-    chunk = _forgiving(value)
     reader.pieces(chunk, out, streamed=False)
     if chunk.choices and not reader._over:
         out.append(Ended())
-    elif not chunk.choices and not chunk.error and (fault := fault_of_json(value)):
-        out.append(Faulted(fault))
     folded.add(out)
     return folded.reply()
