@@ -84,8 +84,9 @@ def _log_folder(settings: Settings) -> Finding:
 def _keys(settings: Settings) -> Iterator[Finding]:
     for provider in settings.providers.values():
         if provider.key_env:
-            there = bool(variable(provider.key_env))
-            says = f"{provider.key_env} {'set' if there else 'not set; calls have to bring a key'}"
+            names = provider.key_env.split("|")
+            there = next((name for name in names if variable(name)), None)
+            says = f"{there} set" if there else f"{' or '.join(names)} not set; calls have to bring a key"
             yield Finding("ok" if there else "info", f"key for {provider.name}", says)
 
 

@@ -473,6 +473,9 @@ class LoggedCall:
     sample: int | None = None
     cached_from: str | None = None  # call_id whose answer was replayed
     saved_usd: Decimal | None = None
+    # added since
+    stated_cost_usd: Decimal | None = None  # what the provider says it charged
+    finish_detail: str | None = None
 
 
 class Secret:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from llmlens.catalog.prices import PriceOverride, override_from
-from llmlens.catalog.providers import Provider, load_catalog, provider_from
+from llmlens.catalog.providers import Provider, in_environment, load_catalog, provider_from
 from llmlens.errors import SettingsError
 from llmlens.records import Secret
 
@@ -137,11 +137,13 @@ def find_root(start: Path) -> Path:
 
 
 def secret_of(reference: str | None, environ: Mapping[str, str] | None = None) -> Secret | None:
-    """The secret that `env:NAME` (or a bare variable name) refers to; None when the variable is not set."""
-    if not reference:
-        return None
-    value = (os.environ if environ is None else environ).get(reference.removeprefix("env:"))
-    return Secret(value) if value else None
+    """The secret that `env:NAME` (or a bare variable name) refers to; None when the variable is not set.
+
+    Of "A|B" the first that is set.
+    """
+    env = os.environ if environ is None else environ
+    variables = reference.removeprefix("env:").split("|") if reference else []
+    return next((Secret(value) for name in variables if (value := env.get(name))), None)
 
 
 def loopback_without_proxy() -> None:
@@ -217,12 +219,7 @@ def _typed(given: Any, wanted: Any, where: str) -> Any:
 
 
 def _providers(tables: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Provider]:
-    providers = dict(load_catalog())
-    for name, provider in providers.items():
-        host = env.get(provider.host_env) if provider.host_env else None
-        if host:
-            url = host if "://" in host else f"http://{host}"
-            providers[name] = provider_from(name, {"base_url": url.rstrip("/") + "/v1"}, provider)
+    providers = {name: in_environment(provider, env) for name, provider in load_catalog().items()}
     for variable_name, url in env.items():
         if variable_name.startswith(PROVIDER_VARIABLE) and url:
             name = variable_name.removeprefix(PROVIDER_VARIABLE).lower()

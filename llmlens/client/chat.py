@@ -91,7 +91,7 @@ def limit_field(model: str, settings: Settings) -> str:
     """The name of the field that limits the answer's tokens. OpenAI's newer models refuse `max_tokens`; many
     look-alikes know nothing else."""
     provider = _provider(model, settings)
-    new = provider is not None and provider.name in ("openai", "azure")
+    new = provider is not None and "max_completion_tokens" in provider.quirks
     return "max_completion_tokens" if new else "max_tokens"
 
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
+from llmlens.catalog.origins import fits
 from llmlens.client import cell
 from llmlens.client.gateway import Gateway
 from llmlens.client.session import Session
@@ -38,7 +39,8 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A URL prefix: an origin in its normal form (lower case, no default port), and a path without a final slash."""
+    """A URL prefix: an origin in its normal form (lower case, no default port; `*` for a label of the host), and a path
+    without a final slash."""
 
     origin: str
     path: str
@@ -51,7 +53,7 @@ class Place:
     def holds(self, origin: str, path: str) -> bool:
         """A prefix ends at a "/", at a "?" or at the end."""
         rest = path[len(self.path) :]
-        return origin == self.origin and path.startswith(self.path) and (not rest or rest[0] in "/?")
+        return fits(self.origin, origin) and path.startswith(self.path) and (not rest or rest[0] in "/?")
 
 
 def split(url: str) -> tuple[str, str]:

@@ -34,7 +34,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "http_status": "Int64", "response_id": "str", "n_choices": "Int64", "n_vectors": "Int64", "dimensions": "Int64",
     "error_code": "category", "error_param": "category", "retry_after_s": "float64", "cache_read_tokens": "Int64",
     "cache_write_tokens": "Int64", "reasoning_tokens": "Int64", "usage_source": "category",
-    "price_source": "category", "overhead_s": "float64", "cache_key": "str", "sample": "Int64",
+    "price_source": "category", "stated_cost_usd": "float64", "finish_detail": "category", "overhead_s": "float64",
+    "cache_key": "str", "sample": "Int64",
     "cached_from": "str", "cell_sha": "category", "git_commit": "category", "git_dirty": "boolean",
     "client": "category", "traceparent": "str", "response_type": "category",
 }  # fmt: skip

@@ -4,35 +4,35 @@ A call enters by one of three doors, and all three give the same `Call`:
 
 * the origin door: the SDK's own path, with `x-llmlens-origin: https://api.openai.com`
 * the native door: `/{provider}/…`, the provider's own path behind its name
-* the unified door: `/v1/chat/completions`, `/v1/embeddings`, `/v1/messages` …; the model names the provider
+* the unified door: `/v1/chat/completions`, `/v1/responses`, `/v1/messages`, `/v1beta/models/…` …; the model names the
+  provider
 """
 
-import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import getrandbits
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmlens.catalog.providers import Provider, resolve_model
+from llmlens.catalog.providers import Provider, load_catalog, resolve_model
 from llmlens.errors import BadRequest, Forbidden, ModelUnknown, WireError
 from llmlens.records import CacheMode, Principal, Provenance, Target
 from llmlens.wire import OPENAI_MODELS, UNKNOWN, dialect_for
 from llmlens.wire import headers as names
-from llmlens.wire.dialect import Asked, Dialect
+from llmlens.wire.dialect import Asked, ChatDialect, Dialect
 
 CACHE_MODES = ("on", "off", "refresh", "only")
-CACHEABLE = frozenset({"chat", "embeddings", "count_tokens"})
+CACHEABLE = frozenset({"chat", "text_completion", "embeddings", "count_tokens"})
 NOTHING_ASKED = Asked(model=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call as it came in. `json` is None where the body is empty or the operation is raw and not JSON."""
 
     id: str
@@ -67,8 +67,7 @@ class Call:
         return time.monotonic() - self.started
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """Where a request came in: the path its dialect knows, and the provider if the door names it."""
 
     path: str
@@ -84,22 +83,29 @@ def door_of(method: str, path: str, headers: Mapping[str, str], providers: Mappi
         return Door(path, provider, _dialect(provider.dialect, path, method))
     head, _, rest = path[1:].partition("/")
     if head in ("v1", "v1beta"):
-        if path.startswith("/v1/models/"):
+        if path.startswith("/v1/models/") and method != "POST":
             return Door(path, None, OPENAI_MODELS)
-        family = "anthropic" if path.startswith("/v1/messages") else "openai"
-        return Door(path, None, _dialect(family, path, method))
+        return Door(path, None, _dialect(_family(path), path, method))
     if head in providers and rest:
         provider = providers[head]
         return Door(f"/{rest}", provider, _dialect(provider.dialect, f"/{rest}", method))
     raise ModelUnknown(
-        f"nothing is served at {path!r}; use /v1/chat/completions, /v1/embeddings, /v1/messages, /v1/models "
-        f"or /{{provider}}/… with one of: {', '.join(sorted(providers))}"
+        f"nothing is served at {path!r}; use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, "
+        "/v1beta/models/{model}:generateContent, /v1/models or /{provider}/… with one of: "
+        + ", ".join(sorted(providers))
     )
 
 
 def fallback_door(path: str) -> Door:
     """For an answer to a request whose door is not known: the dialect that its path looks like."""
-    return Door(path, None, UNKNOWN["anthropic" if "/messages" in path else "openai"])
+    return Door(path, None, UNKNOWN[_family(path)])
+
+
+def _family(path: str) -> str:
+    """Whose errors a caller of `path` understands."""
+    if "/messages" in path:
+        return "anthropic"
+    return "gemini" if "/v1beta" in path or ":" in path else "openai"
 
 
 def unread_call(
@@ -133,6 +139,9 @@ def read_call(
         asked = dialect.read_request(json) if json is not None else NOTHING_ASKED
     except WireError as error:
         raise BadRequest(str(error)) from error
+    if dialect.read_path is not None:
+        model, stream = dialect.read_path(door.path)
+        asked = replace(asked, model=model or asked.model, stream=asked.stream if stream is None else stream)
     if door.provider is None and dialect.operation in CACHEABLE and not asked.model:
         raise BadRequest('the request names no model; set "model", e.g. "sim/small"', param="model")
     return Call(
@@ -171,22 +180,46 @@ def target_of(call: Call, providers: Mapping[str, Provider]) -> Target:
     return Target(provider, model)
 
 
-def url_of(provider: Provider, call: Call, dialect: Dialect) -> str:
-    """Where `call` goes at `provider`; `dialect` is the one the provider speaks."""
-    base, origin, prefix = _base(provider.base_url)
-    path = call.path
+def url_of(provider: Provider, call: Call, dialect: Dialect, model: str) -> str:
+    """Where `call` goes at `provider`; `dialect` is the one the provider speaks, `model` the name it knows.
+
+    Raises:
+        ModelUnknown: the provider's address is not known yet.
+    """
+    if dialect is not call.dialect:  # translated: nothing of the caller's path is meant for this provider
+        return provider.base_for(dialect.name) + cast("ChatDialect", dialect).call_path(model, call.asked.stream)
     if call.provider is None:  # the unified door: our /v1 stands for the provider's own base
-        rest = path.partition("/v1")[2] if dialect is call.dialect else CHAT_PATHS[dialect.name]
-        url = base + rest
-    elif path.startswith(prefix + "/"):
-        meant = call.headers.get(names.ORIGIN, origin).rstrip("/")
-        # A provider that llmlens.toml points elsewhere is reached there, whatever origin the SDK had in mind.
-        url = (meant if origin in provider.origins and meant in provider.origins else origin) + path
-    elif path.startswith("/v1/") and prefix.endswith("/v1"):
-        url = base + path.removeprefix("/v1")
+        rest = call.path.removeprefix("/v1beta").removeprefix("/v1")
+        if isinstance(dialect, ChatDialect) and dialect.read_path:
+            rest = dialect.call_path(model, call.asked.stream).partition("?")[0]
+        url = provider.base_for(dialect.name) + rest
+    elif (meant := call.headers.get(names.ORIGIN)) and provider.origin_for(meant) == meant.rstrip("/").lower():
+        url = meant.rstrip("/") + call.path
     else:
-        url = base + path
+        url = _joined(provider, dialect.name, call.path)
     return f"{url}?{call.query}" if call.query else url
+
+
+def _joined(provider: Provider, dialect: str, path: str) -> str:
+    """The address of the provider's own `path`, however much of its base the path repeats."""
+    base, origin, prefix = _base(provider.base_for(dialect))
+    shipped = load_catalog().get(provider.name)
+    if shipped is not None and shipped.base_url != provider.base_url:  # moved: the new base stands for the old one
+        old = urlsplit(shipped.base_url).path
+        if old and path.startswith(old + "/"):
+            return base + path[len(old) :]
+    ours, theirs = prefix.split("/")[1:], path.split("/")[1:]
+    for n in range(min(len(ours), len(theirs)), 0, -1):
+        if ours[-n:] == theirs[:n]:
+            return "/".join([base, *theirs[n:]])
+    if ours and theirs and (ours[0] == theirs[0] or (_VERSION.fullmatch(ours[0]) and _VERSION.fullmatch(theirs[0]))):
+        return origin + path
+    if ours and _VERSION.fullmatch(ours[-1]) and _VERSION.fullmatch(theirs[0]):
+        return base[: -len(ours[-1]) - 1] + path
+    return base + path
+
+
+_VERSION = re.compile(r"v\d\w*")
 
 
 def with_model(body: bytes, json: Mapping[str, Any], model: str) -> bytes:
@@ -200,16 +233,14 @@ def with_model(body: bytes, json: Mapping[str, Any], model: str) -> bytes:
 
 
 def new_call_id() -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random. Sorts by time, which the log's zone maps use."""
-    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random. Sorts by time, which the log's zone maps use.
 
-
-CHAT_PATHS = {"openai.chat": "/chat/completions", "anthropic.messages": "/messages"}
-"""Where a translated call goes, below the provider's base URL."""
+    Not a secret: a call is read by those who may read the log.
+    """
+    bits = getrandbits(74)
+    low = f"{0x8000_0000_0000_0000 | bits >> 12:x}"
+    high = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{high[:8]}-{high[8:]}-7{bits & 0xFFF:03x}-{low[:4]}-{low[4:]}"
 
 
 @lru_cache(maxsize=1024)
@@ -224,13 +255,14 @@ def _model_pattern(asked: str) -> re.Pattern[bytes]:
 
 
 def _by_origin(origin: str, path: str, providers: Mapping[str, Provider]) -> Provider:
-    wanted = origin.rstrip("/").lower()
-    matches = [p for p in providers.values() if wanted in p.origins or _base(p.base_url)[1] == wanted]
+    matches = [p for p in providers.values() if p.meant_by(origin)]
     if not matches:
         raise Forbidden(
             f"{origin!r} is not the origin of a known provider; declare it in llmlens.toml: [providers.NAME]"
         )
-    return max(matches, key=lambda p: path.startswith(_base(p.base_url)[2] + "/"))
+    if len(matches) == 1:
+        return matches[0]
+    return max(matches, key=lambda p: path.startswith(urlsplit(p.base_url).path + "/"))
 
 
 @lru_cache(maxsize=4096)

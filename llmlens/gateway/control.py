@@ -113,8 +113,8 @@ class Control:
         found = {
             prefix: provider.name
             for provider in self.house.router.providers.values()
-            if provider.capture and not provider.simulated
-            for prefix in (provider.base_url, *provider.origins)
+            if provider.capture
+            for prefix in provider.prefixes
         }
         return JSONResponse({"origins": sorted(found), "providers": found})
 

@@ -52,7 +52,7 @@ class Models:
 
     async def _of(self, provider: Provider) -> list[dict[str, Any]]:
         secret = self.router.secret_of(provider)
-        if provider.key_env and secret is None:
+        if provider.unset or (provider.key_env and secret is None):
             return []
         headers = {"accept-encoding": "identity"}
         if secret:

@@ -26,6 +26,8 @@ from llmlens.wire.content_coding import decoded
 from llmlens.wire.dialect import Dialect
 
 SIMULATED = "sim"
+GENERATES = frozenset({"chat", "text_completion"})
+WHOLE_OR_NOT = GENERATES | {"embeddings"}
 MASK = b"*"
 MIN_SECRET_CHARS = 8  # shorter ones would strike out ordinary words
 
@@ -70,6 +72,7 @@ class Finished(msgspec.Struct, array_like=True, kw_only=True):
     cached_from: str | None
     expires_at: datetime | None
     stored: bool  # the answer may be replayed from the log
+    hints: dict[str, str] = {}  # headers that tell what the body does not
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -90,6 +93,7 @@ class Record:
     upstream_status: int | None = None
     response_type: str | None = None
     encoding: str | None = None
+    hints: dict[str, str] = field(default_factory=dict)
     chunks: list[bytes] = field(default_factory=list)
     chunk_times_s: list[float] = field(default_factory=list)
     logged_bytes: int = 0
@@ -164,6 +168,7 @@ class Record:
             cached_from=self.cached_from,
             expires_at=expires_at,
             stored=stored,
+            hints=self.hints,
         )  # fmt: skip
 
 
@@ -265,7 +270,7 @@ class RowMaker:
             error_code=fault.code if fault else None,
             error_message=fault.message if fault else None,
             error_param=fault.param if fault else None,
-            retry_after_s=done.retry_after_s,
+            retry_after_s=fault.retry_after_s if done.retry_after_s is None and fault else done.retry_after_s,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cache_read_tokens=usage.cache_read_tokens,
@@ -282,6 +287,8 @@ class RowMaker:
             sample=done.sample,
             cached_from=done.cached_from,
             saved_usd=priced.cost_usd if hit and priced else None,
+            stated_cost_usd=None if hit else reply.stated_cost_usd,
+            finish_detail=reply.choices[0].finish_detail if reply.choices else None,
         )
         return Rows(call, tuple(Attempt(*a) for a in done.attempts), _cache_entry(done, body))
 
@@ -316,17 +323,17 @@ class RowMaker:
         if outcome == "complete":
             if fault is not None or (done.http_status or 0) >= 400:
                 outcome = "error"
-            elif not reply.complete and dialect.operation in ("chat", "embeddings"):
+            elif not reply.complete and dialect.operation in WHOLE_OR_NOT:
                 outcome = "incomplete"
         return _Read(reply, outcome, chunks, first_token_s, fault)
 
     def _usage(self, done: Finished, dialect: Dialect, reply: Reply) -> tuple[Usage, Any]:
         usage = reply.usage
         # A provider's count of an answer that broke off covers what had come when it last counted, or nothing.
-        partial = not reply.complete and bool(reply.choices)
+        partial = done.stream and not reply.complete and bool(reply.choices)
         if usage and not partial:
             return usage, "provider"
-        if dialect.operation != "chat" or not reply.choices:
+        if dialect.operation not in GENERATES or not reply.choices:
             return usage, None
         try:
             texts = dialect.prompt_texts(msgspec.json.decode(done.request_body))
@@ -351,9 +358,17 @@ class _Read:
 ZERO = Decimal(0)
 
 
-def is_event_stream(content_type: str | None) -> bool:
-    """Whether an answer comes as server-sent events."""
-    return bool(content_type) and content_type.partition(";")[0].strip().lower() == "text/event-stream"  # type: ignore[union-attr]
+def is_stream(content_type: str | None, dialect: Dialect, *, asked: bool) -> bool:
+    """Whether an answer of `dialect` comes in pieces; JSON does only where a stream was `asked` for."""
+    if not content_type or dialect.stream_reader is None:
+        return False
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type in dialect.stream_types and (asked or media_type != "application/json")
+
+
+def is_events(content_type: str | None) -> bool:
+    """Whether it says that server-sent events come, whatever the dialect."""
+    return content_type is not None and content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 def answer_of(record: Record, dialect: Dialect, max_bytes: int) -> Reply:
@@ -368,8 +383,9 @@ def _reply(done: Finished | Record, dialect: Dialect, chunks: list[bytes]) -> tu
     status = done.upstream_status or done.http_status or 0
     if not chunks:
         return Reply(complete=status == 200 and dialect.operation == "raw"), None
-    if dialect.stream_reader is None or not is_event_stream(done.response_type):
-        return dialect.read_reply(status, b"".join(chunks)), None
+    asked = done.stream if isinstance(done, Finished) else done.call.asked.stream
+    if dialect.stream_reader is None or not is_stream(done.response_type, dialect, asked=asked):
+        return with_hints(dialect.read_reply(status, b"".join(chunks)), dialect, done.hints), None
     reader, seen, first_token_s = dialect.stream_reader(), Accumulator(), None
     for chunk, at_s in zip(chunks, done.chunk_times_s, strict=True):
         pieces = reader.feed(chunk)
@@ -377,7 +393,12 @@ def _reply(done: Finished | Record, dialect: Dialect, chunks: list[bytes]) -> tu
             first_token_s = at_s
         seen.add(pieces)
     seen.add(reader.end())
-    return seen.reply(), first_token_s
+    return with_hints(seen.reply(), dialect, done.hints), first_token_s
+
+
+def with_hints(reply: Reply, dialect: Dialect, hints: Mapping[str, str]) -> Reply:
+    """`reply` with what only the headers of the answer say."""
+    return dialect.from_headers(reply, hints) if hints and dialect.from_headers else reply
 
 
 def _tool_calls(reply: Reply) -> str | None:

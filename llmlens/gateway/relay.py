@@ -12,7 +12,7 @@ from llmlens.gateway.books import Books
 from llmlens.gateway.cache import Stored, replay_parts
 from llmlens.gateway.call import Call
 from llmlens.gateway.caller import Caller
-from llmlens.gateway.record import SIMULATED, Record, answer_of, is_event_stream
+from llmlens.gateway.record import GENERATES, SIMULATED, Record, answer_of, is_events, is_stream, with_hints
 from llmlens.gateway.route import NOT_RETURNED, Answering, Leg
 from llmlens.records import Fault, LoggedCall, Outcome, Reply
 from llmlens.wire import headers as names
@@ -44,8 +44,13 @@ async def relay(answering: Answering, leg: Leg, caller: Caller, books: Books) ->
             record.response_type = value.decode("latin-1")
         elif name == b"content-encoding":
             record.encoding = value.decode("latin-1")
+    if telling := leg.dialect.telling_headers:
+        headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in incoming.headers)
+        record.hints = {name: value for name, value in headers if name in telling}
     record.retry_after_s = answering.retry_after_s
-    if is_event_stream(record.response_type) or (books.call.dialect.operation == "raw" and not answering.known_length):
+    call = books.call
+    streams = is_stream(record.response_type, leg.dialect, asked=call.asked.stream) or is_events(record.response_type)
+    if streams or (call.dialect.operation == "raw" and not answering.known_length):
         await _stream(incoming.status, incoming.headers, answering.chunks(), leg, caller, books)
         return
     began_s = books.call.age_s()
@@ -92,7 +97,7 @@ async def _whole(status: int, headers: Headers, body: bytes, leg: Leg, caller: C
     record.http_status = status
     try:
         plain = b"".join(decoded(record.encoding, [body], books.house.max_answer_bytes)) if record.encoding else body
-        reply = record.reply = leg.dialect.read_reply(status, plain)
+        reply = record.reply = with_hints(leg.dialect.read_reply(status, plain), leg.dialect, record.hints)
     except WireError as error:
         reply, plain = Reply(fault=Fault(str(error), "wire_error"), complete=False), b""
     if leg.dialect is not call.dialect:
@@ -120,7 +125,7 @@ async def _stream(
         if record.encoding is not None:
             raise UpstreamFailed(f"{leg.target.provider} compressed a stream although it was asked not to")
         translation = Translation.of(leg, call)
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        headers = [(b"content-type", cast("ChatDialect", call.dialect).writes.encode())]
     record.http_status = status
     await caller.begin(status, [*_returned(headers), *_ours(books, None)])
     last, tail, marks = b"", b"\n", leg.dialect.end_marks
@@ -149,13 +154,14 @@ async def _closing(ended: bool, leg: Leg, translation: "Translation | None", hel
     body = b"".join(record.chunks)
     last = translation.end() if translation else held
     sound = record.cache == "hit" or (ended and b'"error"' not in body and record.encoding is None)
-    if not sound and call.dialect.operation == "chat":
+    if not sound and leg.dialect.operation in GENERATES:
         reply = answer_of(record, leg.dialect, books.house.max_answer_bytes)
         sound = reply.complete and reply.fault is None
-        if not reply.complete and reply.fault is None and call.dialect.fault_event and record.encoding is None:
-            # Without this a cut stream looks like a whole one. What is held of an event would only spoil it.
-            last = call.dialect.fault_event(BROKE_OFF)
+        if not reply.complete and reply.fault is None:
             record.fault = BROKE_OFF
+            if call.provider is None and call.dialect.fault_event and record.encoding is None:
+                # Without this a cut stream looks like a whole one. A provider's own door gives its own bytes only.
+                last = call.dialect.fault_event(BROKE_OFF)
     stored = None
     if sound and record.cache == "miss" and record.http_status == 200 and not record.truncated:
         if record.encoding is not None:

@@ -44,8 +44,7 @@ NOT_RETURNED = frozenset(name.encode() for name in HOP_BY_HOP | {"content-length
 ANTHROPIC_VERSION = "2023-06-01"
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(msgspec.Struct, frozen=True):
     """A call prepared for one target. `dialect` is the provider's; where it is not the caller's, it is translated."""
 
     target: Target
@@ -83,7 +82,7 @@ class Router:
         dialect = self._dialect(call, provider)
         if dialect is call.dialect:
             body, dropped = call.body, cast("list[str]", [])
-            if call.json is not None and call.asked.model and call.provider is None:
+            if call.json is not None and call.json.get("model") and call.provider is None:
                 body = with_model(body, call.json, target.model)
             headers = {k: v for k, v in call.headers.items()
                        if k not in NOT_SENT and k not in CREDENTIALS and not k.startswith(names.PREFIX)}  # fmt: skip
@@ -97,7 +96,7 @@ class Router:
         if provider.dialect == "anthropic":
             headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
         secret = self._authorize(headers, call, provider)
-        url = url_of(provider, call, dialect)
+        url = url_of(provider, call, dialect, target.model)
         origin, path = _split(url)
         return Leg(target, provider, dialect, Outgoing(call.method, url, headers, body), dropped, origin, path, secret)
 

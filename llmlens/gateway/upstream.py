@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+import msgspec
+
 from llmlens.errors import UpstreamFailed, UpstreamTimeout
 from llmlens.gateway.http1 import Pool, Response
 from llmlens.gateway.sim import SimReply, SimUpstream
 from llmlens.settings import proxy_of
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """One request to a provider, complete with its credential."""
 
     method: str

@@ -57,6 +57,8 @@ class Dialect:
     prompt_texts: body → the strings a tokenizer must count when the provider states no usage.
     end_marks:    bytes of which one appears in the last event of a whole stream, and in no other: they begin with a
                   line break, which JSON never holds. Empty where there is none.
+    from_headers: (Reply, header names in lower case → values) → the Reply with what only the headers say; of those the
+                  names in `telling_headers` are asked for.
     stream_types: media types of a streamed answer. `application/json` among them counts only where a stream was asked.
     """
 
@@ -71,6 +73,8 @@ class Dialect:
     end_marks: tuple[bytes, ...] = ()
     read_path: Callable[[str], tuple[str | None, bool | None]] | None = None
     stream_types: frozenset[str] = SSE
+    from_headers: Callable[[Reply, Mapping[str, str]], Reply] | None = None
+    telling_headers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
