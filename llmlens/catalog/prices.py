@@ -1,41 +1,63 @@
 """What a call costs. Unknown is None, never 0.
 
-Three sources, in this order: the user's [prices] rows, the simulated models' own table, genai-prices' bundled data
-(nothing is fetched; a newer package brings newer prices). The counts of `records.Usage` overlap; a price is taken on
-the disjoint buckets made from them, so no token is paid twice:
+Three sources, in this order: the user's [prices] rows, the simulated models' own table, genai-prices' list
+(`price_list`; nothing is fetched unless `price_update` is asked to). The counts of a usage overlap; a price is taken
+on the disjoint buckets made from them, so no token is paid twice: BUCKETS says what is a part of what. A bucket
+without a price of its own is paid as the one that contains it: cached tokens as input, reasoning as output.
 
-    uncached input = input - cache read - cache write      cache read      cache write
-    plain output   = output - reasoning                    reasoning
+What a `records.Usage` does not count travels as `counts` (one-hour cache writes, audio and image tokens, searches) and
+what sets other rates as `kind` (service tier, batch, fast mode): `wire.billing` reads both from an answer.
+Not in a cost, because no list has it: surcharges for a region, code execution, storage of caches.
 
-A bucket without a price of its own is paid as the one that contains it: cached tokens as input, reasoning as output.
-Not in a cost, because no usage states it: audio and image tokens at rates of their own (paid as text), one-hour cache
-writes (paid as five-minute ones), fees per web search or per storage search, batch and priority tiers.
-
-Measured 2026-11-24 on two busy cores: a simulated model 4-8 µs a call, a row of the user 7-11 µs among one to twenty
-rows, genai-prices 5-9 µs (its own `calc_price` takes 150-290 µs). The first call that needs genai-prices spends about
-1.1 s on its import: see `warm`.
+Measured 2026-11-24 on two busy cores: the first price 5-15 ms and 1 MB (`price_list`), then 6-11 µs a call.
 """
 
-import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fnmatch import translate
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, NamedTuple
 
-from llmlens.catalog.providers import load_catalog
+from llmlens.catalog.price_list import Amounts, ModelPrices, PriceList, flat, shipped, steps
+from llmlens.catalog.price_overrides import PriceOverride, best_override, override_from
+from llmlens.catalog.providers import Provider, load_catalog
 from llmlens.catalog.simulated import PROVIDER as SIMULATED
 from llmlens.catalog.simulated import SIM_PRICES
-from llmlens.errors import SettingsError
 from llmlens.records import Usage
 
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice
-
 PER_MTOK: Final = Decimal(1_000_000)
-MAX_CACHED_MODELS: Final = 2_048  # model names come from callers, so the caches below are bounded
+PER_THOUSAND: Final = Decimal(1_000)
+NOTHING: Final[Mapping[str, str]] = {}
+NO_COUNTS: Final[Mapping[str, int]] = {}
+
+
+class Bucket(NamedTuple):
+    """One kind of token: its name, the key of its price in genai-prices, and the buckets it is a part of."""
+
+    name: str
+    price_key: str
+    within: tuple[str, ...] = ()
+
+
+# The most specific first: what is paid here is no longer in those that contain it.
+BUCKETS: Final = (
+    Bucket("cache_audio_read", "cache_audio_read_mtok", ("cache_read", "input_audio", "input")),
+    Bucket("cache_image_read", "cache_image_read_mtok", ("cache_read", "input_image", "input")),
+    Bucket("cache_write_1h", "cache_write_1h_mtok", ("cache_write", "input")),
+    Bucket("cache_read", "cache_read_mtok", ("input",)),
+    Bucket("cache_write", "cache_write_mtok", ("input",)),
+    Bucket("input_audio", "input_audio_mtok", ("input",)),
+    Bucket("input_image", "input_image_mtok", ("input",)),
+    Bucket("input_video", "input_video_mtok", ("input",)),
+    Bucket("input", "input_mtok"),
+    Bucket("reasoning", "output_reasoning_mtok", ("output",)),
+    Bucket("output_audio", "output_audio_mtok", ("output",)),
+    Bucket("output_image", "output_image_mtok", ("output",)),
+    Bucket("output", "output_mtok"),
+)
+SEARCHES: Final = {"web_searches": "web_searches_kcount", "storage_searches": "storage_searches_kcount"}
+FINER: Final = frozenset(b.name for b in BUCKETS if b.within) - {"cache_read", "cache_write", "reasoning"}
+NO_FINER: Final[dict[str, int | None]] = dict.fromkeys(FINER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,128 +71,120 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per token and bucket, at one moment and for one size of prompt. None is unknown."""
+    """USD at one moment, for one size of prompt and one kind of call. What is missing is unknown.
 
-    input: Decimal | None
-    output: Decimal | None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    reasoning: Decimal | None = None
-    request: Decimal | None = None  # USD per call, whatever its size
+    tokens: per token, by bucket. each: per search, by what is searched. request: per call, whatever its size.
+    """
 
-
-UNKNOWN: Final = Rates(input=None, output=None)
-
-
-@dataclass(frozen=True, slots=True)
-class PriceOverride:
-    """One [prices."pattern"] row: USD per million tokens. None is "not said": see `_pay` for what follows."""
-
-    pattern: str
-    input_usd_per_mtok: Decimal | None = None
-    output_usd_per_mtok: Decimal | None = None
-    cache_read_usd_per_mtok: Decimal | None = None
-    cache_write_usd_per_mtok: Decimal | None = None
-    rates: Rates = field(init=False, repr=False, compare=False)  # the same per token
-    matches: re.Pattern[str] = field(init=False, repr=False, compare=False)
-    source: str = field(init=False, repr=False, compare=False)  # how a cost made with this row names it
-
-    def __post_init__(self) -> None:
-        per_token = Rates(
-            input=_per_token(self.input_usd_per_mtok),
-            output=_per_token(self.output_usd_per_mtok),
-            cache_read=_per_token(self.cache_read_usd_per_mtok),
-            cache_write=_per_token(self.cache_write_usd_per_mtok),
-        )
-        object.__setattr__(self, "rates", per_token)
-        object.__setattr__(self, "matches", re.compile(translate(self.pattern)))
-        object.__setattr__(self, "source", f'llmlens.toml [prices."{self.pattern}"]')
+    tokens: Mapping[str, Decimal]
+    each: Mapping[str, Decimal] = field(default_factory=dict)
+    request: Decimal | None = None
 
 
 def price(
-    provider: str,
+    provider: Provider | str,
     model: str,
     usage: Usage,
     at: datetime,
     overrides: Mapping[str, PriceOverride] | None = None,
     *,
-    priced_as: str | None = None,
+    served: str | None = None,
+    listed: PriceList | None = None,
+    kind: Mapping[str, str] = NOTHING,
+    counts: Mapping[str, int] = NO_COUNTS,
 ) -> Priced | None:
     """Cost of one call of `provider`'s `model` (the name it was sent as) that began at `at`; None where it is unknown.
 
-    `priced_as` is the provider's name in genai-prices, for a row of the user that is one under another name.
-    Overrides are matched on "provider/model"; of several that match, the one with most literal characters wins.
+    provider:  its row, whose `priced_as` and `local` count; a name stands for the shipped row of that name, or for a
+               provider that nobody lists.
+    overrides: matched on "provider/model"; of several that match, the one with most literal characters wins.
+    served:    the model that the answer names. Where the list knows it, it counts before `model`: an alias has become
+               a dated model, Azure's deployments have names of their own, a router has fallen back.
+    listed:    the price list in force (`price_list.newest`); None is the shipped one.
+    kind:      what sets other rates, in genai-prices' words: {"service_tier": "flex"}, {"processing": "batch"}.
+    counts:    parts of `usage` by bucket (cache_write_1h, input_audio, …), and searches.
     """
-    found = rates(provider, model, at, usage.input_tokens or 0, overrides, priced_as=priced_as)
+    size = usage.input_tokens or 0
+    found = rates(provider, model, at, size, overrides, served=served, listed=listed, kind=kind)
     if found is None:
         return None
-    parts = _pay(found[0], usage)
+    parts = _pay(found[0], usage, counts)
     return None if parts is None else Priced(sum(parts.values(), Decimal(0)), found[1], parts)
 
 
 def rates(
-    provider: str,
+    provider: Provider | str,
     model: str,
     at: datetime,
     input_tokens: int = 0,
     overrides: Mapping[str, PriceOverride] | None = None,
     *,
-    priced_as: str | None = None,
+    served: str | None = None,
+    listed: PriceList | None = None,
+    kind: Mapping[str, str] = NOTHING,
 ) -> tuple[Rates, str] | None:
     """The rates for a prompt of `input_tokens` and their source; None where no price is known."""
-    if overrides and (row := best_override(provider, model, overrides)) is not None:
-        return row.rates, row.source
-    if provider == SIMULATED:
+    row = load_catalog().get(provider) if isinstance(provider, str) else provider
+    name = provider if isinstance(provider, str) else provider.name
+    if overrides and (own := best_override(name, model, overrides)) is not None:
+        return _override_rates(own), own.source
+    if name == SIMULATED:
         simulated = _SIMULATED_RATES.get(model.removeprefix(f"{SIMULATED}/"))
         return None if simulated is None else (simulated, "simulated")
-    known = load_catalog().get(provider)
-    if known is not None and known.local and priced_as is None:
+    listed = listed or shipped()
+    names = (served, model) if served else (model,)
+    found = next((hit for each in names if (hit := find_listed(listed, row, name, each))), None)
+    if found is None:
         return None
-    listed = _listed(priced_as or (known.priced_as if known else None) or provider, model)
-    return None if listed is None else (listed.at(at, input_tokens), listed.source)
+    by_size = _by_size(found, found.in_force(at, kind))
+    known = next(known for start, known in by_size if max(input_tokens, 0) > start)
+    return None if known is None else (known, listed.source)
 
 
-def best_override(provider: str, model: str, overrides: Mapping[str, PriceOverride]) -> PriceOverride | None:
-    """The row whose pattern matches "provider/model" most closely."""
-    name = f"{provider}/{model}"
-    if (exact := overrides.get(name)) is not None:
-        return exact
-    matching = [row for row in overrides.values() if row.matches.match(name)]
-    return max(matching, key=_specificity) if matching else None
+def find_listed(listed: PriceList, row: Provider | None, name: str, model: str) -> ModelPrices | None:
+    """The prices of `model` in the list, under the name that the provider has there.
 
-
-def override_from(pattern: str, table: Mapping[str, Any]) -> PriceOverride:
-    """The row that `[prices."<pattern>"]` makes.
-
-    Raises:
-        SettingsError: the pattern is not of the form provider/model, an unknown key, or not a number of 0 or more.
+    A router has the prices of whom it sends to. `priced_as` then has a star: "*" is filled by the head of
+    "maker/model" (Vercel), "huggingface_*" by the end of "model:server".
     """
-    where = f'[prices."{pattern}"]'
-    if "/" not in pattern:
-        raise SettingsError(f'{where}: a pattern is matched on "provider/model", e.g. [prices."lab/*"]')
-    if not isinstance(table, Mapping) or not table:
-        raise SettingsError(f"{where} must be a table with at least one of {', '.join(_OVERRIDE_KEYS)}")
-    return PriceOverride(pattern, **{key: _usd(where, key, value) for key, value in table.items()})
+    if row is not None and row.local and row.priced_as is None:
+        return None
+    priced_as = (row.priced_as if row else None) or name
+    if priced_as == "*":
+        maker, _, model = model.partition("/")
+        known = load_catalog().get(maker)
+        priced_as = (known.priced_as if known else None) or maker
+    elif "*" in priced_as:
+        model, _, server = model.rpartition(":")
+        priced_as = priced_as.replace("*", server)
+    return listed.find(priced_as, model)
 
 
 def warm() -> None:
-    """Import genai-prices and its data (about 1.1 s, 35 MB) where a pause does not hurt, e.g. in a thread at start."""
-    _listed("openai", "gpt-4o")
+    """Load the shipped list (about 3 ms) where a pause does not hurt."""
+    shipped()
 
 
 # ── paying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _pay(found: Rates, usage: Usage) -> dict[str, Decimal] | None:
+def _pay(found: Rates, usage: Usage, counts: Mapping[str, int]) -> dict[str, Decimal] | None:
     """USD by bucket; None where a count or a rate is missing that would change the sum.
 
     A count that is missing costs nothing where its rate is 0 or where the model has no such price at all (embeddings
     have no output). A count above 0 without any rate is unknown.
     """
-    if found.input is found.output is found.request is None:
+    usd = found.tokens
+    if "input" not in usd and "output" not in usd and found.request is None:
         return None
-    parts: dict[str, Decimal] = {}
-    for name, n_tokens, rate in _buckets(found, usage):
+    n_cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+    if usage.input_tokens is not None and n_cached > usage.input_tokens:
+        return None  # the counts contradict each other
+    left, parts = _counts(usage, counts), {}
+    for name, _key, within in BUCKETS:
+        n_tokens, rate = left[name], usd.get(name)
+        if within and (not n_tokens or rate is None):
+            continue  # stays a part of what contains it
         if n_tokens is None:
             if rate:
                 return None
@@ -178,154 +192,127 @@ def _pay(found: Rates, usage: Usage) -> dict[str, Decimal] | None:
             return None  # the counts contradict each other, or nobody knows what these tokens cost
         elif n_tokens > 0 and rate is not None:
             parts[name] = n_tokens * rate
+            for parent in within:
+                left[parent] = _minus(left[parent], n_tokens)
     if found.request is not None:
         parts["request"] = found.request
-    return parts
+    return parts | {name: counts[name] * each for name, each in found.each.items() if counts.get(name)}
 
 
-def _buckets(found: Rates, usage: Usage) -> list[tuple[str, int | None, Decimal | None]]:
-    read, write, reasoning = usage.cache_read_tokens, usage.cache_write_tokens, 0
-    n_input, n_output = usage.input_tokens, usage.output_tokens
-    if n_input is not None:
-        n_input -= (read or 0) + (write or 0)
-    if found.reasoning is not None and usage.reasoning_tokens and n_output is not None:
-        reasoning = usage.reasoning_tokens
-        n_output -= reasoning
-    buckets = [("input", n_input, found.input), ("output", n_output, found.output)]
-    if read:
-        buckets.append(("cache_read", read, found.input if found.cache_read is None else found.cache_read))
-    if write:
-        buckets.append(("cache_write", write, found.input if found.cache_write is None else found.cache_write))
-    if reasoning:
-        buckets.append(("reasoning", reasoning, found.reasoning))
-    return buckets
+def _counts(usage: Usage, counts: Mapping[str, int]) -> dict[str, int | None]:
+    finer = {name: counts.get(name) for name in FINER} if counts else NO_FINER
+    return finer | {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_tokens,
+        "reasoning": usage.reasoning_tokens,
+    }
 
 
-def _per_token(usd_per_mtok: Decimal | None) -> Decimal | None:
-    return None if usd_per_mtok is None else usd_per_mtok / PER_MTOK
+def _minus(whole: int | None, part: int) -> int | None:
+    return None if whole is None else whole - part
 
 
-_SIMULATED_RATES: Final = {
-    name: Rates(_per_token(row.input_usd_per_mtok), _per_token(row.output_usd_per_mtok))
-    for name, row in SIM_PRICES.items()
-}
+# ── rates ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-# ── rows of the user ──────────────────────────────────────────────────────────────────────────────────────────────
-
-_OVERRIDE_KEYS: Final = (
-    "input_usd_per_mtok",
-    "output_usd_per_mtok",
-    "cache_read_usd_per_mtok",
-    "cache_write_usd_per_mtok",
-)
-
-
-def _usd(where: str, key: str, value: Any) -> Decimal:
-    if key not in _OVERRIDE_KEYS:
-        import difflib
-
-        near = difflib.get_close_matches(key, _OVERRIDE_KEYS, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise SettingsError(f"{where}: unknown key {key!r}{hint}; known: {', '.join(_OVERRIDE_KEYS)}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SettingsError(f"{where}: {key} must be a number of USD per million tokens, not {value!r}")
-    usd = Decimal(str(value))  # str: 0.1 is meant as 0.1, not as its nearest binary fraction
-    if not usd.is_finite() or usd < 0:
-        raise SettingsError(f"{where}: {key} must be 0 or more, not {value!r}")
-    return usd
+def _by_size(found: ModelPrices, in_force: tuple[int, ...]) -> list[tuple[int, Rates | None]]:
+    """The rates for inputs longer than so many tokens, the largest first; made once, kept with the model."""
+    if (known := found.memo.get(in_force)) is None:
+        amounts = found.amounts(in_force)
+        starts = [-1, *steps(amounts)]
+        known = [(start, None if _beyond_tokens(amounts) else _rates(flat(amounts, start + 1))) for start in starts]
+        found.memo[in_force] = known[::-1]
+        return known[::-1]
+    return known  # type: ignore[no-any-return]
 
 
-def _specificity(row: PriceOverride) -> tuple[int, str]:
-    return sum(char not in "*?[]!" for char in row.pattern), row.pattern
+def _rates(usd: Mapping[str, Decimal]) -> Rates:
+    per_thousand = usd.get("requests_kcount")
+    return Rates(
+        tokens={b.name: usd[b.price_key] / PER_MTOK for b in BUCKETS if b.price_key in usd},
+        each={name: usd[key] / PER_THOUSAND for name, key in SEARCHES.items() if key in usd},
+        request=None if per_thousand is None else per_thousand / PER_THOUSAND,
+    )
 
 
-# ── genai-prices ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _override_rates(row: PriceOverride) -> Rates:
+    return Rates({name: usd / PER_MTOK for name, usd in row.usd_per_mtok.items()}, request=row.request_usd)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A model of genai-prices. `at` picks the price that was valid then; one `ModelPrice` is read only once."""
-
-    info: "ModelInfo"
-    source: str
-    _read: dict[int, "tuple[ModelPrice, Callable[[int], Rates]]"] = field(default_factory=dict)
-
-    def at(self, moment: datetime, input_tokens: int) -> Rates:
-        """The rates valid at `moment` for a prompt of `input_tokens`."""
-        found = self.info.get_prices(moment)
-        known = self._read.get(id(found))
-        if known is None:
-            known = self._read[id(found)] = found, _reader(found)  # holding `found` keeps its id its own
-        return known[1](input_tokens)
-
-
-_listings: dict[tuple[str, str], _Listed | None] = {}
-_lock = threading.Lock()
-
-
-def _listed(provider: str, model: str) -> _Listed | None:
-    key = (provider, model)
-    if key in _listings:
-        return _listings[key]
-    with _lock:
-        if len(_listings) >= MAX_CACHED_MODELS:
-            _listings.clear()
-        found = _listings[key] = _look_up(provider, model)
-    return found
-
-
-def _look_up(provider: str, model: str) -> _Listed | None:
-    import genai_prices
-    from genai_prices.data_snapshot import get_snapshot
-
-    snapshot = get_snapshot()
-    # By exact id: the library's own search by provider also takes names that merely contain "openai".
-    listed = next((row for row in snapshot.providers if row.id == provider), None)
-    info = listed.find_model(model.lower(), all_providers=snapshot.providers) if listed and model else None
-    return None if info is None else _Listed(info, f"genai-prices {genai_prices.__version__}")
-
-
-def _reader(found: "ModelPrice") -> Callable[[int], Rates]:
-    """Rates of one ModelPrice by the size of the prompt: a tier's price holds for all tokens of a call."""
-    from genai_prices.types import TieredPrices
-
-    prices = {key: value for key, value in vars(found).items() if value is not None}
-    if _beyond_tokens(prices):
-        return lambda _: UNKNOWN
-    starts = sorted({t.start for value in prices.values() if isinstance(value, TieredPrices) for t in value.tiers})
-    steps = [(start, _rates_above(prices, start)) for start in [-1, *starts]]
-
-    def read(input_tokens: int) -> Rates:
-        return next(step for start, step in reversed(steps) if input_tokens > start)
-
-    return read
-
-
-def _beyond_tokens(prices: Mapping[str, Any]) -> bool:
-    """True where a model is paid in what a `Usage` does not count: hours of audio, characters, pages, images."""
+def _beyond_tokens(amounts: Amounts) -> bool:
+    """True where a model is paid in what nobody counts here: hours of audio, characters, pages, images."""
     return any(
-        key == "audio_hours" or (key.startswith(f"{side}_") and f"{side}_mtok" not in prices)
-        for key in prices
+        key == "audio_hours" or (key.startswith(f"{side}_") and f"{side}_mtok" not in amounts)
+        for key in amounts
         for side in ("input", "output")
     )
 
 
-def _rates_above(prices: Mapping[str, Any], start: int) -> Rates:
-    """The rates for a prompt that is just longer than `start` tokens."""
+_SIMULATED_RATES: Final = {
+    name: Rates({"input": row.input_usd_per_mtok / PER_MTOK, "output": row.output_usd_per_mtok / PER_MTOK})
+    for name, row in SIM_PRICES.items()
+}
 
-    def rate(key: str) -> Decimal | None:
-        value = prices.get(key)
-        if isinstance(value, Decimal | None):
-            return _per_token(value)
-        return _per_token(next((tier.price for tier in reversed(value.tiers) if start >= tier.start), value.base))
 
-    per_thousand = prices.get("requests_kcount")
-    return Rates(
-        input=rate("input_mtok"),
-        output=rate("output_mtok"),
-        cache_read=rate("cache_read_mtok"),
-        cache_write=rate("cache_write_mtok"),
-        reasoning=rate("output_reasoning_mtok"),
-        request=per_thousand / 1000 if isinstance(per_thousand, Decimal) else None,
-    )
+# ── showing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a model costs for one kind of call above one size of prompt. `usd` is per million tokens by bucket, and
+    per piece for `request` and searches."""
+
+    kind: str  # "standard", "service_tier=flex", …
+    above_input_tokens: int
+    usd: Mapping[str, Decimal]
+    source: str
+
+
+def show(
+    provider: Provider | str,
+    model: str,
+    at: datetime,
+    overrides: Mapping[str, PriceOverride] | None = None,
+    *,
+    listed: PriceList | None = None,
+) -> list[Shown]:
+    """All that is known at `at` of what `model` costs, for people to read; empty where nothing is."""
+    row = load_catalog().get(provider) if isinstance(provider, str) else provider
+    name = provider if isinstance(provider, str) else provider.name
+    listed = listed or shipped()
+    own = best_override(name, model, overrides) if overrides else None
+    found = None if own or name == SIMULATED else find_listed(listed, row, name, model)
+    kinds = [NOTHING, *(v.when for v in (found.variants if found else ()) if v.prices and v.active(at))]
+    shown: list[Shown] = []
+    for kind in kinds:
+        for start in [0, *(steps(found.amounts(found.in_force(at, kind))) if found else [])]:
+            known = rates(provider, model, at, start + 1, overrides, listed=listed, kind=kind)
+            if known is not None:
+                label = ", ".join(f"{key}={value}" for key, value in kind.items()) or "standard"
+                shown.append(Shown(label, start, _readable(known[0]), known[1]))
+    return shown
+
+
+def _readable(found: Rates) -> dict[str, Decimal]:
+    usd = {name: per_token * PER_MTOK for name, per_token in found.tokens.items()} | dict(found.each)
+    if found.request is not None:
+        usd["request"] = found.request
+    return {name: Decimal(f"{amount.normalize():f}") for name, amount in usd.items()}
+
+
+__all__ = [
+    "BUCKETS",
+    "PriceOverride",
+    "Priced",
+    "Rates",
+    "Shown",
+    "best_override",
+    "find_listed",
+    "override_from",
+    "price",
+    "rates",
+    "show",
+    "warm",
+]

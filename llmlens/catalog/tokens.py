@@ -15,20 +15,21 @@ stays exact for all text that has a word in every CHUNK_CHARS; elsewhere a cut m
 import hashlib
 import lzma
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import accumulate, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from llmlens.catalog.encodings import DEFAULT_ENCODING, text_rule
+
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
 CHUNK_CHARS: Final = 32_768
+MESSAGE_TOKENS: Final = 3  # around every message (OpenAI cookbook, "How to count tokens with tiktoken")
 EXACT_CHARS: Final = 2_000_000  # longer text is counted on evenly spaced chunks of this total, then scaled up
-MESSAGE_TOKENS: Final = 3  # per message, and once more for the reply's head (OpenAI cookbook, "How to count tokens")
-DEFAULT_ENCODING: Final = "o200k_base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,6 @@ _SOURCES: Final = {
     ),
 }
 
-# First match wins. From tiktoken/model.py 0.14, read 2026-11-24. Names are looked up without their provider.
-_ENCODING_BY_PREFIX: Final = (
-    ("gpt-4o", "o200k_base"),
-    ("gpt-4.", "o200k_base"),
-    ("gpt-4", "cl100k_base"),
-    ("gpt-3.5", "cl100k_base"),
-    ("gpt-35", "cl100k_base"),
-    ("text-embedding-", "cl100k_base"),
-    ("davinci-002", "cl100k_base"),
-    ("babbage-002", "cl100k_base"),
-)
-
 _loaded: dict[str, "Encoding"] = {}
 _lock = Lock()
 
@@ -88,14 +77,12 @@ def encoding_for(model: str) -> str:
 
     Exact for OpenAI's models. Any other model, and any not yet known, is counted in o200k_base, which is an estimate.
     """
-    name = model.rpartition("/")[2].removeprefix("ft:").lower()
-    return next((encoding for prefix, encoding in _ENCODING_BY_PREFIX if name.startswith(prefix)), DEFAULT_ENCODING)
+    return text_rule(model).encoding
 
 
 def is_exact_for(model: str) -> bool:
     """True where `encoding_for` names the model's own encoding, so a count is more than an estimate."""
-    name = model.rpartition("/")[2].removeprefix("ft:").lower()
-    return bool(re.match(r"gpt-|chatgpt-|o\d|text-embedding-(3|ada)|davinci-002|babbage-002", name))
+    return text_rule(model).exact
 
 
 def is_loaded(name: str = DEFAULT_ENCODING) -> bool:
@@ -152,14 +139,6 @@ def count(text: str, model: str) -> int:
     starts = (len(text) * i // n_chunks for i in range(n_chunks))
     sampled = sum(len(encode(text[start : start + CHUNK_CHARS])) for start in starts)
     return round(sampled * len(text) / (n_chunks * CHUNK_CHARS))
-
-
-def count_request(texts: Iterable[str], model: str) -> int:
-    """Tokens of a chat request whose strings are `texts`, one per message, with OpenAI's overhead per message.
-
-    An estimate: tool schemas, images and the provider's own preamble are not in it.
-    """
-    return sum(count(text, model) + MESSAGE_TOKENS for text in texts) + MESSAGE_TOKENS
 
 
 def encode(text: str, name: str = DEFAULT_ENCODING) -> list[int]:

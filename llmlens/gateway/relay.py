@@ -27,6 +27,7 @@ MAX_HELD_BYTES = 64 * 1024
 
 Headers = list[tuple[bytes, bytes]]
 JSON: Headers = [(b"content-type", b"application/json")]
+STILL_RUNNING = ("queued", "in_progress")  # a Responses call in the background: the answer is not there yet
 BROKE_OFF = Fault("the provider broke off its answer", "api_error", "incomplete")
 RECEIPT_FIELDS = (
     "call_id", "outcome", "provider", "model_served", "simulated", "input_tokens", "output_tokens",
@@ -104,7 +105,8 @@ async def _whole(status: int, headers: Headers, body: bytes, leg: Leg, caller: C
         body = _translated(reply, status, leg, call)
         headers = [*JSON, *((n, v) for n, v in headers if b"retry-after" in n)]
     stored = None
-    if status == 200 and record.cache == "miss" and reply.complete and reply.fault is None:
+    kept = status == 200 and reply.complete and reply.fault is None and reply.finish_reason not in STILL_RUNNING
+    if kept and record.cache == "miss":
         stored = Stored(call.id, record.response_type or "application/json", leg.dialect.name, plain, stream=False)
     out = [*_returned(headers), *_ours(books, reply), (b"content-length", str(len(body)).encode())]
     if call.receipt:
@@ -168,7 +170,7 @@ async def _closing(ended: bool, leg: Leg, translation: "Translation | None", hel
             body = b"".join(decoded(record.encoding, [body], books.house.max_answer_bytes))
         stored = Stored(call.id, record.response_type or "text/event-stream", leg.dialect.name, body, stream=True)
     outcome: Outcome = "incomplete" if record.fault is BROKE_OFF else "complete"
-    if call.receipt:
+    if call.receipt and is_events(record.response_type):
         last += names.RECEIPT_COMMENT + _receipt(await books.receipt(outcome)) + b"\n\n"
     books.close(outcome, stored)
     return last

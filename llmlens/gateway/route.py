@@ -8,9 +8,11 @@ A retry happens only before the first byte of the answer has been passed on. Wai
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
+from time import monotonic
 from typing import cast
 
 import msgspec
@@ -19,12 +21,14 @@ from llmlens.catalog.providers import Provider
 from llmlens.errors import BadRequest, SettingsError, UpstreamFailed, UpstreamTimeout, WireError
 from llmlens.gateway.call import CACHEABLE, Call, target_of, url_of, with_model
 from llmlens.gateway.record import Record
+from llmlens.gateway.sign import Credentials, find_credentials, region_of, sign, signed_headers
 from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
 from llmlens.records import Secret, Target
 from llmlens.wire import CHAT
 from llmlens.wire import headers as names
 from llmlens.wire.content_coding import accepted
 from llmlens.wire.dialect import ChatDialect, Dialect
+from llmlens.wire.json_text import dumps
 
 # 529 is Anthropic's "overloaded"; RFC 9110 does not define it.
 RETRYABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
@@ -42,6 +46,7 @@ NOT_SENT = HOP_BY_HOP | {"host", "content-length", "cookie", "origin", "referer"
 CREDENTIALS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
 NOT_RETURNED = frozenset(name.encode() for name in HOP_BY_HOP | {"content-length"})
 ANTHROPIC_VERSION = "2023-06-01"
+LOOK_AGAIN_S = 60.0  # for AWS credentials that were not there: asking may take seconds
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -55,6 +60,7 @@ class Leg(msgspec.Struct, frozen=True):
     origin: str
     path: str
     secret: str | None  # in the headers; to be struck out of the log
+    signed: bool = False  # each try is signed with the gateway's own AWS credentials
 
 
 @dataclass(slots=True)
@@ -70,6 +76,9 @@ class Router:
     deadline_s: float = 1800.0  # of a call, over all its tries; later ones are not begun
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
+    _aws: Credentials | None = field(default=None, init=False)
+    _aws_missing: str = field(default="", init=False)
+    _aws_again_s: float = field(default=0.0, init=False)  # when to look for them, on the monotonic clock
 
     def leg(self, call: Call) -> Leg:
         """Prepare `call` for its target.
@@ -96,9 +105,12 @@ class Router:
         if provider.dialect == "anthropic":
             headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
         secret = self._authorize(headers, call, provider)
+        signed = secret is None and provider.dialect == "bedrock"
         url = url_of(provider, call, dialect, target.model)
         origin, path = _split(url)
-        return Leg(target, provider, dialect, Outgoing(call.method, url, headers, body), dropped, origin, path, secret)
+        return Leg(
+            target, provider, dialect, Outgoing(call.method, url, headers, body), dropped, origin, path, secret, signed
+        )
 
     async def send(self, call: Call, leg: Leg, record: Record, sample: int) -> "Answering":
         """Send until an answer comes that is not worth another try; the last one is given as it is.
@@ -112,7 +124,8 @@ class Router:
         for attempt in range(1, self.max_attempts + 1):
             began_s = call.age_s()
             try:
-                incoming = await upstream.send(outgoing)
+                sent = await self._signed(outgoing, call) if leg.signed else outgoing
+                incoming = await upstream.send(sent)
                 answering = await _answering(incoming)
             except UpstreamFailed as failure:
                 self._note(record, leg, None, str(failure), began_s, call)
@@ -156,11 +169,35 @@ class Router:
             return None
         if theirs == key and call.provider is not None:  # in the header the SDK chose
             headers |= {k: v for k, v in call.headers.items() if k in CREDENTIALS}
+            covered = signed_headers(key) - {"host", "content-length"}  # those two are made as they were
+            headers |= {k: v for k, v in call.headers.items() if k in covered}
         elif provider.auth in ("bearer", "none"):
             headers["authorization"] = f"Bearer {key}"
         else:
             headers[provider.auth] = key
         return key
+
+    async def _signed(self, request: Outgoing, call: Call) -> Outgoing:
+        """With the signature of the gateway's own AWS credentials. A call by Bedrock's own door goes out as it is where
+        there are none: Bedrock says what it lacks.
+
+        Raises:
+            BadRequest: the gateway chose Bedrock, and has no credentials for it.
+        """
+        if monotonic() > self._aws_again_s:
+            try:
+                self._aws, self._aws_missing = await asyncio.to_thread(find_credentials), ""
+                self._aws_again_s = inf  # they renew themselves
+            except SettingsError as error:
+                self._aws, self._aws_missing = None, str(error)
+                self._aws_again_s = monotonic() + LOOK_AGAIN_S
+        if self._aws is None:
+            if call.provider is None:
+                raise BadRequest(self._aws_missing)
+            return request
+        region = region_of(request.url) or "us-east-1"
+        headers = sign(request.headers, request.method, request.url, request.body, region, self._aws)
+        return Outgoing(request.method, request.url, headers, request.body)
 
     def _note(
         self, record: Record, leg: Leg, status: int | None, error: str | None, began_s: float, call: Call
@@ -258,8 +295,10 @@ def _translated(call: Call, dialect: Dialect, model: str) -> tuple[bytes, list[s
         neutral = call.dialect.parse_request(call.json)
     except WireError as error:
         raise BadRequest(str(error)) from error
-    body, dropped = dialect.build_request(neutral)
-    return msgspec.json.encode({**body, "model": model}), dropped
+    body, dropped = dialect.build_request(replace(neutral, model=model, stream=call.asked.stream))
+    if dropped and call.headers.get(names.STRICT) == "1":
+        raise BadRequest(f"{dialect.name} cannot carry {', '.join(dropped)}, and {names.STRICT} is set")
+    return dumps(body if dialect.read_path else {**body, "model": model}), dropped
 
 
 def _split(url: str) -> tuple[str, str]:

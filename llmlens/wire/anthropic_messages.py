@@ -15,6 +15,7 @@ from llmlens.wire.anthropic_write import MessagesWriter, build_reply
 from llmlens.wire.dialect import Asked, ChatDialect, Dialect
 from llmlens.wire.faults import anthropic_error, anthropic_fault_body, fault_of_body, fault_of_json
 from llmlens.wire.fields import asked_of
+from llmlens.wire.gemini_path import read_path
 from llmlens.wire.json_text import as_dict, as_int, dumps, loads
 from llmlens.wire.sse import encode
 
@@ -46,6 +47,7 @@ ANTHROPIC_MESSAGES = ChatDialect(
     name=NAME,
     operation="chat",
     read_request=read_request,
+    read_path=read_path,  # Vertex: …/publishers/anthropic/models/{m}:rawPredict
     read_reply=read_reply,
     fault_body=anthropic_fault_body,
     prompt_texts=prompt_texts,

@@ -41,6 +41,7 @@ from llmlens.wire.json_text import as_dict, as_list, as_str, dumps
 _KNOWN = frozenset({
     "model", "max_tokens", "messages", "system", "stream", "stop_sequences", "temperature", "top_p", "top_k",
     "tools", "tool_choice", "thinking", "output_config", "output_format", "metadata",
+    "anthropic_version",  # Vertex and Bedrock, in place of the header
 })  # fmt: skip
 _TOOL_FIELDS = frozenset({"name", "description", "input_schema", "strict", "type"})
 

@@ -47,7 +47,7 @@ def build_reply(reply: Reply, model: str) -> dict[str, Any]:
         "role": "assistant",
         "model": model,
         "content": [block for n, part in enumerate(choice.parts) if (block := _block(part, n)) is not None],
-        "stop_reason": finish_word(choice.finish_reason, ANTHROPIC_WORDS, has_tools=tools),
+        "stop_reason": finish_word(choice.finish_reason, ANTHROPIC_WORDS, has_tools=tools, detail=choice.finish_detail),
         "stop_sequence": choice.stop_sequence,
         "usage": usage_body(reply.usage),
     }
@@ -124,6 +124,7 @@ class MessagesWriter:
         self._waiting: list[Piece] = []
         self._has_tools = False
         self._reason: str | None = None
+        self._detail: str | None = None
         self._stop_sequence: str | None = None
         self._usage = Usage()
 
@@ -149,7 +150,7 @@ class MessagesWriter:
             self._say(piece, out)
         self._close(out)
         self._closed = True
-        word = finish_word(self._reason, ANTHROPIC_WORDS, has_tools=self._has_tools)
+        word = finish_word(self._reason, ANTHROPIC_WORDS, has_tools=self._has_tools, detail=self._detail)
         delta = {"stop_reason": word, "stop_sequence": self._stop_sequence}
         self._emit(out, "message_delta", delta=delta, usage=usage_body(self._usage))
         self._emit(out, "message_stop")
@@ -171,6 +172,7 @@ class MessagesWriter:
     def _content(self, piece: Piece, out: list[bytes]) -> None:
         if isinstance(piece, Finished):
             self._reason = piece.reason or self._reason
+            self._detail = piece.detail or self._detail
             self._stop_sequence = piece.stop_sequence or self._stop_sequence
         elif isinstance(piece, ToolDelta) and piece.index == self._tool:
             self._arguments(piece.arguments, out)

@@ -90,7 +90,7 @@ def fault_of_error(error: Any, status: int | None = None, outer: Mapping[str, An
 
 def _fault(error: Mapping[str, Any], status: int | None) -> Fault:
     code = error.get("code")
-    kind = as_str(error.get("type"))
+    kind = as_str(error.get("type")) or as_str(error.get("error_type"))  # the latter: Cohere
     if kind is None and is_int(code):
         kind = as_str(error.get("status"))  # Google: code 429, status "RESOURCE_EXHAUSTED"
     details = as_dict(error.get("details"))

@@ -22,6 +22,7 @@ TTL = "x-llmlens-ttl"  # seconds a stored answer stays good; without it, for eve
 KEY_OF = "x-llmlens-key-of"  # the provider that the credential in this request belongs to
 GROUP = "x-llmlens-group"  # "<id>; k=0; n=12": the k-th of n identical calls that are sent at once
 RECEIPT = "x-llmlens-receipt"  # "1": end a stream with a comment line, a plain answer with a header, of what it took
+STRICT = "x-llmlens-strict"  # "1": refuse a call that cannot be translated whole
 CALL_ID = "x-llmlens-call-id"
 COST_USD = "x-llmlens-cost-usd"
 MODEL = "x-llmlens-model"

@@ -52,7 +52,9 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "index": choice.index,
         "message": _message(choice, tools),
         "logprobs": None,
-        "finish_reason": finish_word(choice.finish_reason, OPENAI_WORDS, has_tools=bool(tools)),
+        "finish_reason": finish_word(
+            choice.finish_reason, OPENAI_WORDS, has_tools=bool(tools), detail=choice.finish_detail
+        ),
     }
 
 
@@ -103,6 +105,7 @@ class ChatWriter:
         self._begun: set[int] = set()
         self._tools: dict[int, set[int]] = {}  # choice → calls that were opened
         self._reasons: dict[int, str | None] = {}
+        self._details: dict[int, str | None] = {}
         self._usage = Usage()
         self._closed = False
 
@@ -119,7 +122,12 @@ class ChatWriter:
         for choice in sorted(self._begun | set(self._reasons)) or [0]:
             if choice not in self._begun:
                 out.append(self._delta(choice, {}))
-            word = finish_word(self._reasons.get(choice), OPENAI_WORDS, has_tools=choice in self._tools)
+            word = finish_word(
+                self._reasons.get(choice),
+                OPENAI_WORDS,
+                has_tools=choice in self._tools,
+                detail=self._details.get(choice),
+            )
             out.append(self._chunk([{"index": choice, "delta": {}, "logprobs": None, "finish_reason": word}]))
         if self._include_usage and (usage := usage_body(self._usage)) is not None:
             out.append(self._chunk([], usage))
@@ -140,6 +148,7 @@ class ChatWriter:
     def _state(self, piece: Piece) -> bytes:
         if isinstance(piece, Finished):
             self._reasons[piece.choice] = piece.reason or self._reasons.get(piece.choice)
+            self._details[piece.choice] = piece.detail or self._details.get(piece.choice)
         elif isinstance(piece, UsageSeen):
             self._usage = overlay(piece.usage, self._usage)
         elif isinstance(piece, Faulted):

@@ -5,7 +5,7 @@ from llmlens.records import Piece, Reply
 from llmlens.wire.accumulate import pieces_of
 from llmlens.wire.sse import MAX_EVENT_BYTES, Decoder, Event
 
-_SPACE = b" \t\r\n\xef\xbb\xbf"  # with the bytes of a UTF-8 byte-order mark
+SPACE = b" \t\r\n\xef\xbb\xbf"  # with the bytes of a UTF-8 byte-order mark
 
 
 class SseReader:
@@ -49,7 +49,7 @@ class SseReader:
         return out
 
     def _sniff(self, chunk: bytes) -> bytes:
-        first = chunk.lstrip(_SPACE)[:1]
+        first = chunk.lstrip(SPACE)[:1]
         if first:
             self._sniffed = True
             if first in (b"{", b"["):

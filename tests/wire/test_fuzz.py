@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import Fault, Reply
-from llmlens.wire import DIALECTS, UNKNOWN, ChatDialect, Dialect, dialect_for
+from llmlens.wire import DIALECTS, UNKNOWN, ChatDialect, Dialect, aws_event_stream, dialect_for
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
 from llmlens.wire.json_text import dumps
 
@@ -28,6 +28,22 @@ KEY_WORDS = (
     " image_url url file file_data source media_type tool_call_id tool_use_id is_error thinking_config output_config"
     " format effort metadata user_id response_format json_schema schema functions function_call parameters"
     " input_schema cache_control custom budget_tokens x_groq errors detail n temperature parallel_tool_calls"
+    " input instructions output output_index content_index summary_index item item_id part response summary"
+    " encrypted_content call_id incomplete_details reason prompt suffix best_of include store"
+    " toolUse toolUseId toolResult reasoningContent reasoningText redactedContent guardContent cachePoint citation"
+    " citationsContent citations contentBlockIndex start stopReason inputTokens outputTokens cacheReadInputTokens"
+    " bytes s3Location inferenceConfig maxTokens topP stopSequences toolConfig toolSpec inputSchema json toolChoice any"
+    " additionalModelRequestFields thinking reasoning_effort outputConfig textFormat structure jsonSchema auto"
+    " outputText results generation outputs generations completion embeddings is_finished"
+    " tool_plan citations documents document strict_tools token_budget stop_sequences k p usage tokens billed_units meta"
+    " event_type generation_id tool_call_delta error_type"
+    " contents parts candidates finishReason thought thoughtSignature functionCall functionResponse args inlineData"
+    " fileData mimeType fileUri usageMetadata promptTokenCount candidatesTokenCount thoughtsTokenCount promptFeedback"
+    " blockReason responseId modelVersion systemInstruction functionDeclarations parametersJsonSchema partialArgs"
+    " jsonPath stringValue willContinue generationConfig thinkingConfig thinkingBudget thinkingLevel responseSchema"
+    " functionCallingConfig mode allowedFunctionNames properties items anyOf nullable details retryDelay predictions"
+    " values statistics requests content embedding totalTokens"
+    " options num_predict images done done_reason think tool_name prompt_eval_count eval_count"
 )
 KEYS = st.sampled_from(KEY_WORDS.split())
 VALUE_WORDS = (
@@ -36,6 +52,16 @@ VALUE_WORDS = (
     " server_tool_use image document image_url file base64 url user assistant system tool function developer"
     " json_schema json_object auto any none required tool custom stop tool_calls enabled adaptive low"
     " data:a/b;base64,AA"
+    " response.created response.output_item.added response.output_item.done response.output_text.delta"
+    " response.output_text.done response.refusal.delta response.reasoning_summary_text.delta"
+    " response.function_call_arguments.delta response.function_call_arguments.done response.completed"
+    " response.incomplete response.failed message reasoning function_call function_call_output custom_tool_call"
+    " output_text input_text summary_text reasoning_text input_image input_file completed incomplete failed"
+    " server_tool_use png pdf txt tool_use end_turn"
+    " message-start content-start content-delta tool-plan-delta tool-call-start tool-call-delta citation-start"
+    " message-end stream-start text-generation tool-calls-chunk tool-calls-generation stream-end ERROR TOOL_CALL"
+    " REQUIRED NONE disabled"
+    " model STOP MAX_TOKENS SAFETY ANY AUTO OBJECT STRING $.a $.a[0].b application/json image/png text/plain LOW"
 )
 WORDS = st.sampled_from(VALUE_WORDS.split())
 SCALARS = (
@@ -62,7 +88,43 @@ def event(name: str | None, value: Any) -> bytes:
 
 
 EVENTS = st.builds(event, st.none() | st.sampled_from(["error", "message_start"]), VALUES | TYPED | CHUNKS | OBJECTS)
+FRAME_NAMES = "messageStart contentBlockStart contentBlockDelta contentBlockStop messageStop metadata chunk x"
+
+
+def frame(name: str, value: Any, kind: str) -> bytes:
+    return aws_event_stream.encode({":event-type": name, ":message-type": kind, ":exception-type": name}, dumps(value))
+
+
+BLOCKS = st.builds(
+    lambda body, start, delta, index: {**body, "start": start, "delta": delta, "contentBlockIndex": index},
+    OBJECTS, OBJECTS, OBJECTS, st.integers(0, 2),
+)  # fmt: skip
+FRAMES = st.builds(
+    frame, st.sampled_from(FRAME_NAMES.split()), BLOCKS | VALUES, st.sampled_from(["event"] * 9 + ["exception"])
+)
 BODIES = st.lists(EVENTS | st.binary(max_size=30) | st.just(b"data: [DONE]\n\n"), max_size=8).map(b"".join)
+BODIES |= st.lists(FRAMES | FRAMES | FRAMES | st.binary(max_size=20), max_size=8).map(b"".join)
+NESTED = st.builds(
+    lambda message, kind, end: {"type": kind, "event_type": kind, "delta": {"message": message, **end}},
+    OBJECTS, WORDS, OBJECTS,
+)  # fmt: skip
+SAID = st.builds(
+    lambda body, message, done: {**body, "message": message, "done": done}, OBJECTS, OBJECTS, st.booleans()
+)
+LINES = st.sampled_from([b"", b" ", b"data:"]).flatmap(
+    lambda head: (SAID | NESTED | TYPED | VALUES).map(lambda value: head + dumps(value) + b"\n")
+)
+BODIES |= st.lists(LINES | LINES | st.binary(max_size=20) | st.just(b"\r\n"), max_size=8).map(b"".join)
+BODIES |= st.lists(st.builds(event, st.none(), NESTED), max_size=8).map(b"".join)
+CANDIDATES = st.builds(
+    lambda body, parts, end: {**body, "candidates": [{"content": {"parts": parts}, **end}]},
+    OBJECTS, st.lists(OBJECTS, max_size=3), OBJECTS,
+)  # fmt: skip
+BODIES |= st.lists(st.builds(event, st.none(), CANDIDATES), max_size=8).map(b"".join)
+BODIES |= st.builds(
+    lambda items, between, cut: (b"[" + between.join(items) + b"]")[: cut or None],
+    st.lists((CANDIDATES | VALUES).map(dumps), max_size=6), st.sampled_from([b",", b"\n,\r\n", b""]), st.integers(-3, 0),
+)  # fmt: skip
 FEW = settings(max_examples=50)
 dialects = pytest.mark.parametrize("dialect", ALL, ids=lambda d: str(d.name))
 chats = pytest.mark.parametrize("dialect", CHATS, ids=lambda d: str(d.name))
@@ -115,7 +177,7 @@ def test_any_json_as_an_answer_can_be_written(dialect: ChatDialect, value: Any) 
 
 
 REQUESTS = st.builds(
-    lambda body, messages: {**body, "model": "m", "messages": messages},
+    lambda body, messages: {**body, "model": "m", "messages": messages, "contents": messages},
     OBJECTS,
     st.lists(st.builds(lambda body, role: {**body, "role": role}, OBJECTS, WORDS), max_size=4),
 )
@@ -150,7 +212,10 @@ def test_faults_are_read_back(dialect: Dialect, fault: Fault) -> None:
     assert seen is not None
     if fault.message and fault.message.isascii():
         assert seen.message == fault.message
-    assert seen.code == (fault.code or None)
+    if dialect.name.startswith("gemini."):  # where it is the status
+        assert seen.code == str(fault.status or 500)
+    elif not dialect.name.startswith("bedrock."):  # whose errors have none
+        assert seen.code == (fault.code or None)
 
 
 def test_paths_find_their_dialect() -> None:
@@ -164,6 +229,28 @@ def test_paths_find_their_dialect() -> None:
         ("anthropic", "/v1/messages"): "anthropic.messages",
         ("anthropic", "/v1/messages/count_tokens"): "anthropic.count_tokens",
         ("anthropic", "/v1/messages/batches"): "raw",
+        ("cohere", "/v2/chat"): "cohere.chat_v2",
+        ("cohere", "/v1/chat"): "cohere.chat_v1",
+        ("cohere", "/v1/embed"): "cohere.embed",
+        ("cohere", "/v2/embed"): "cohere.embed",
+        ("cohere", "/compatibility/v1/chat/completions"): "openai.chat",
+        ("cohere", "/v2/rerank"): "raw",
+        ("ollama", "/api/chat"): "ollama.chat",
+        ("ollama", "/api/generate"): "ollama.generate",
+        ("ollama", "/api/embed"): "ollama.embed",
+        ("ollama", "/api/embeddings"): "ollama.embed",
+        ("ollama", "/v1/chat/completions"): "openai.chat",
+        ("ollama", "/api/tags"): "raw",
+        ("gemini", "/v1beta/models/gemini-2.5-flash:generateContent"): "gemini.generate",
+        ("gemini", "/v1beta/models/gemini-2.5-flash:streamGenerateContent"): "gemini.generate",
+        ("gemini", "/v1beta/models/gemini-2.5-flash:countTokens"): "gemini.count_tokens",
+        ("gemini", "/v1beta/models/gemini-embedding-001:batchEmbedContents"): "gemini.embeddings",
+        ("gemini", "/v1/projects/p/locations/l/publishers/google/models/m:predict"): "gemini.embeddings",
+        ("gemini", "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict"): "anthropic.messages",
+        ("gemini", "/v1/publishers/anthropic/models/m:streamRawPredict"): "anthropic.messages",
+        ("gemini", "/v1/publishers/anthropic/models/count-tokens:rawPredict"): "anthropic.count_tokens",
+        ("gemini", "/v1beta/openai/chat/completions"): "openai.chat",
+        ("gemini", "/v1beta/cachedContents"): "raw",
     }
     assert {key: dialect_for(*key).name for key in found} == found
     assert b'"type":"error"' in dialect_for("anthropic", "/x").fault_body(Fault("m"))
