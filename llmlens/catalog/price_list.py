@@ -3,10 +3,10 @@
 The list is genai-prices' own data (format "v2"; https://github.com/pydantic/genai-prices, MIT) without what is not
 needed for prices. It ships as `price_data/genai_prices.json`; `price_update` makes it and its successors.
 
-Why not the library: importing it takes 1.1-1.5 s and 25-45 MB (an HTTP client, pydantic with its validators, 2,500 models
-as objects) and, while its data is compiled, a peak of 110 MB. Here the file stays bytes (0.6 MB), a
-provider is parsed when one of its models is first asked for, and the prices of a model when that one is. What is lost:
-a newer library no longer brings newer prices by being installed; `llmlens prices update` does.
+Why not the library: importing it takes 1.1-1.5 s and 25-45 MB (an HTTP client, pydantic with its validators, 2,300
+models as objects) and, while its data is compiled, a peak of 110 MB. Here the file stays bytes (0.5 MB), a provider is
+parsed when one of its models is first asked for, and the prices of a model when that one is. What is lost: a newer
+library no longer brings newer prices by being installed; `llmlens prices update` does.
 That both price alike, on any day and in any tier, is a test (tests/catalog/test_catalog_prices.py).
 """
 

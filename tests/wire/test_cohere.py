@@ -1,9 +1,7 @@
 """Cohere: what can be said in it survives the journey there and back, what cannot is named, and its oddities are read."""
 
-import json
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,20 +11,17 @@ from llmlens.records import (
     Choice,
     Ended,
     Fault,
-    Faulted,
     Finished,
     Piece,
     Reply,
-    Started,
     Text,
-    TextDelta,
     Thinking,
     ThinkingDelta,
     ToolCall,
     ToolDelta,
     Usage,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, COHERE_CHAT, COHERE_CHAT_V1, COHERE_EMBED, OPENAI_CHAT
+from llmlens.wire import ANTHROPIC_MESSAGES, COHERE_CHAT, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
 from llmlens.wire.cohere_read import citations_part, plan_part
 from llmlens.wire.json_text import dumps
@@ -361,176 +356,10 @@ def test_errors_are_read_in_their_shape() -> None:
     assert (seen.fault.message, seen.complete) == ("gone", False)
 
 
-# ── v1 and embeddings ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def lines(*values: Body) -> bytes:
-    return b"".join(dumps(value) + b"\n" for value in values)
-
-
-V1_CALL = {"name": "add", "parameters": {"a": 1}}
-V1_END = {"event_type": "stream-end", "finish_reason": "COMPLETE", "response": {"text": "I will.", "tool_calls": [V1_CALL],
-          "generation_id": "g", "meta": {"tokens": {"input_tokens": 5, "output_tokens": 6}}}}  # fmt: skip
-V1_CHUNKS = [
-    {"event_type": "tool-calls-chunk", "text": "I will."},
-    {"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, "name": "add"}},
-    {"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, "parameters": '{"a"'}},
-    {"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, "parameters": ":1}"}},
-]
-
-
-@pytest.mark.parametrize("chunks", [V1_CHUNKS, V1_CHUNKS[:1], []])
-@pytest.mark.parametrize("head", [b"", b"data: "])
-def test_calls_of_v1_count_once(chunks: list[Body], head: bytes) -> None:
-    whole = {"event_type": "tool-calls-generation", "tool_calls": [V1_CALL]}
-    start = {"event_type": "stream-start", "generation_id": "g"}
-    body = lines(start, *chunks, whole, {"event_type": "search-results", "documents": []}, V1_END)
-    reply = read_stream(COHERE_CHAT_V1, [head + line + b"\n" for line in body.splitlines()])
-    assert reply.tool_calls == (ToolCall(None, "add", '{"a":1}'),)
-    assert (reply.response_id, reply.text) == ("g", "I will." if chunks else None)
-    assert (reply.usage, reply.complete) == (Usage(5, 6), True)
-
-
-def test_the_plain_answer_of_v1_is_that_of_its_stream() -> None:
-    plain = COHERE_CHAT_V1.read_reply(200, dumps(V1_END["response"] | {"finish_reason": "COMPLETE"}))
-    streamed = read_stream(COHERE_CHAT_V1, [lines({"event_type": "text-generation", "text": "I will."}, V1_END)])
-    assert plain == streamed
-
-
-def test_errors_of_v1() -> None:
-    cut = read_stream(COHERE_CHAT_V1, [lines({"event_type": "text-generation", "text": "a"})])
-    assert (cut.text, cut.complete, cut.fault) == ("a", False, None)
-    assert COHERE_CHAT_V1.fault_event is not None
-    told = read_stream(COHERE_CHAT_V1, [COHERE_CHAT_V1.fault_event(Fault("it broke", "X"))])
-    assert told.fault == Fault("it broke", "X")
-    assert read_stream(COHERE_CHAT_V1, [b'{"message": "bad key"}']).fault == Fault("bad key")
-    assert COHERE_CHAT_V1.read_reply(401, b'{"message": "bad key"}').fault == Fault("bad key", status=401)
-    texts = COHERE_CHAT_V1.prompt_texts({"message": "m", "preamble": "p", "chat_history": [{"message": "h"}]})
-    assert texts == ["p", "m", "h"]
-
-
-@pytest.mark.parametrize(
-    ("embeddings", "shape"),
-    [
-        ([[1, 2.5, 3], [4, 5, 6]], (2, 3)),
-        ({"int8": [[1, 2]]}, (1, 2)),
-        ({"float": [], "base64": ["AAAAAAAAgD8="]}, (1, 2)),
-        ([], (0, None)),
-        ({"float": []}, (0, None)),
-    ],
-)
-def test_vectors_are_counted(embeddings: Any, shape: tuple[int, int | None]) -> None:
-    value = {"id": "e", "embeddings": embeddings, "texts": ["\ud83d"], "meta": {"billed_units": {"input_tokens": 4}}}
-    for body in (dumps(value | {"texts": ["x"]}), json.dumps(value).encode()):  # the latter is not good UTF-8
-        reply = COHERE_EMBED.read_reply(200, body)
-        assert (reply.n_vectors, reply.dimensions) == shape
-        assert (reply.response_id, reply.usage, reply.complete) == ("e", Usage(input_tokens=4), True)
-
-
-def test_what_has_no_vectors_is_no_answer() -> None:
-    assert COHERE_EMBED.read_reply(200, b'{"message": "no"}') == Reply(fault=Fault("no"), complete=False)
-    assert COHERE_EMBED.read_reply(200, b'{"embeddings": 3}') == Reply(complete=False)
-    assert COHERE_EMBED.read_reply(200, b"<html>") == Reply(complete=False)
-    given = {"texts": ["a"], "inputs": [{"content": [{"type": "text", "text": "b"}, {"type": "image_url"}]}]}
-    assert COHERE_EMBED.prompt_texts(given) == ["a", "b"]
-
-
-# ── the real SDK ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-PARTS = (
-    Thinking("I should look."),
-    Text("Looking — 日本 😀"),
-    ToolCall("c1", "weather", '{"city":"Bern"}'),
-    ToolCall("c2", "now", "{}"),
-)
-ANSWER = Reply("id", None, (Choice(0, PARTS, "tool_calls"),), Usage(100, 50, 30, None, 10))
-QUESTION: Any = [{"role": "user", "content": "hi"}]
-
-
-def client(status: int, body: bytes, kind: str = "application/json") -> Any:
-    cohere = pytest.importorskip("cohere")
-
-    def respond(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, content=body, headers={"content-type": kind})
-
-    http = httpx.Client(transport=httpx.MockTransport(respond))
-    return cohere.ClientV2("k", base_url="http://t", httpx_client=http, max_retries=0)
-
-
-def written(*pieces: Piece) -> bytes:
-    writer = COHERE_CHAT.stream_writer("id", "m", True)
-    return b"".join([*(writer.write([piece]) for piece in pieces), writer.end()])
-
-
-def test_the_sdk_reads_a_plain_answer() -> None:
-    done = client(200, dumps(COHERE_CHAT.build_reply(ANSWER, "m"))).chat(model="m", messages=QUESTION)
-    assert (done.id, done.finish_reason, done.message.role) == ("id", "TOOL_CALL", "assistant")
-    thinking, text = done.message.content
-    assert (thinking.type, thinking.thinking, text.type, text.text) == (
-        "thinking", "I should look.", "text", "Looking — 日本 😀",
-    )  # fmt: skip
-    assert [(c.id, c.function.name, c.function.arguments) for c in done.message.tool_calls] == [
-        ("c1", "weather", '{"city":"Bern"}'),
-        ("c2", "now", "{}"),
-    ]
-    assert (done.usage.tokens.input_tokens, done.usage.tokens.output_tokens, done.usage.cached_tokens) == (100, 50, 30)
-
-
-def test_the_sdk_reads_a_stream() -> None:
-    cohere = client(200, written(*pieces_of(ANSWER)), "text/event-stream")
-    seen = list(cohere.chat_stream(model="m", messages=QUESTION))
-    kinds = [event.type for event in seen]
-    assert [k for k in kinds if "delta" not in k] == [
-        "message-start", "content-start", "content-end", "content-start", "content-end",
-        "tool-call-start", "tool-call-end", "tool-call-start", "tool-call-end", "message-end",
-    ]  # fmt: skip
-    assert seen[0].id == "id"
-    contents = [event.delta.message.content for event in seen if event.type == "content-delta"]
-    assert ("".join(c.thinking or "" for c in contents), "".join(c.text or "" for c in contents)) == (
-        "I should look.", "Looking — 日本 😀",
-    )  # fmt: skip
-    calls = [event.delta.message.tool_calls for event in seen if event.type == "tool-call-start"]
-    assert [(call.id, call.function.name) for call in calls] == [("c1", "weather"), ("c2", "now")]
-    end = seen[-1].delta
-    assert (end.finish_reason, end.usage.tokens.output_tokens) == ("TOOL_CALL", 50)
-
-
-@pytest.mark.parametrize(
-    ("status", "name"),
-    [
-        (400, "BadRequestError"), (401, "UnauthorizedError"), (403, "ForbiddenError"), (404, "NotFoundError"),
-        (422, "UnprocessableEntityError"), (429, "TooManyRequestsError"), (500, "InternalServerError"),
-        (503, "ServiceUnavailableError"), (529, "core.api_error.ApiError"),
-    ],
-)  # fmt: skip
-def test_the_sdk_raises_its_own_error(status: int, name: str) -> None:
-    cohere = pytest.importorskip("cohere")
-    error = cohere.core.api_error.ApiError if "." in name else getattr(cohere.errors, name)
-    with pytest.raises(error) as caught:
-        client(status, COHERE_CHAT.fault_body(Fault("too much", "my_type", "budget_exceeded", None, status))).chat(
-            model="m", messages=QUESTION
-        )
-    assert (caught.value.status_code, caught.value.body["message"]) == (status, "too much")
-    assert "too much" in str(caught.value)
-
-
-@pytest.mark.parametrize("by_writer", [True, False])
-def test_errors_in_mid_stream_are_told(by_writer: bool) -> None:
-    fault = Fault("it broke", "overloaded_error", status=529)
-    begun: list[Piece] = [Started("id"), TextDelta("Hel")]
-    writer = COHERE_CHAT.stream_writer("id", "m", True)
-    body = writer.write(begun)
-    assert COHERE_CHAT.fault_event is not None
-    body += writer.write([Faulted(fault)]) + writer.end() if by_writer else COHERE_CHAT.fault_event(fault)
-    told = read_stream(COHERE_CHAT, [body])
-    assert (told.text, told.fault, told.complete) == ("Hel", fault, False)
-    end = list(client(200, body, "text/event-stream").chat_stream(model="m", messages=QUESTION))[-1].delta
-    assert (end.finish_reason, end.error) == ("ERROR", "it broke")
-
-
 def test_calls_whose_deltas_alternate_keep_their_numbers() -> None:
     pieces: list[Piece] = [
         ToolDelta(0, "a", "f", '{"x":'), ToolDelta(3, "b", "g", '{"y"'), ToolDelta(0, arguments="1}"),
         ToolDelta(3, arguments=":2}"), ThinkingDelta(redacted="xx"), Finished("stop"), Ended(),
     ]  # fmt: skip
-    assert read_stream(COHERE_CHAT, [written(*pieces)]).tool_calls == reply_of(pieces).tool_calls
+    writer = COHERE_CHAT.stream_writer("id", "m", True)
+    assert read_stream(COHERE_CHAT, [writer.write(pieces)]).tool_calls == reply_of(pieces).tool_calls

@@ -256,6 +256,12 @@ def test_an_answer_is_whole_when_every_candidate_ended() -> None:
     assert reasons == ["2", "STOP"]
 
 
+def test_candidates_without_a_number_are_counted() -> None:
+    body = {"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in "ab"]}
+    reply = GEMINI_GENERATE.read_reply(200, dumps(body))
+    assert [(choice.index, choice.parts) for choice in reply.choices] == [(0, (Text("a"),)), (1, (Text("b"),))]
+
+
 def test_the_last_usage_counts_as_a_whole() -> None:
     first = {"usageMetadata": {"promptTokenCount": 9, "cachedContentTokenCount": 4, "thoughtsTokenCount": 5}}
     last = {"usageMetadata": {"promptTokenCount": 9, "toolUsePromptTokenCount": 1}, **candidate(finishReason="STOP")}
@@ -290,6 +296,10 @@ def test_a_blocked_prompt_is_an_answer_that_was_filtered() -> None:
         assert not reply.usage
         for again in (True, False):
             assert said_in(GEMINI_GENERATE, reply, stream=again).choices == reply.choices
+    cut_off = Reply("i", "m", (Choice(0, (Text("a"),), None, None, "content_filter"),))
+    for again in (True, False):
+        told = said_in(GEMINI_GENERATE, cut_off, stream=again)
+        assert (told.text, told.finish_reason, told.complete) == ("a", "SAFETY", True)
 
 
 def test_arguments_in_pieces_become_whole() -> None:

@@ -1,10 +1,7 @@
 """Ollama: what can be said in it survives the journey there and back, what cannot is named, and its oddities are read."""
 
 import json
-from itertools import pairwise
-from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,12 +11,10 @@ from llmlens.records import (
     Choice,
     Ended,
     Fault,
-    Faulted,
     Finished,
     Piece,
     RefusalDelta,
     Reply,
-    Started,
     Text,
     TextDelta,
     Thinking,
@@ -30,7 +25,6 @@ from llmlens.records import (
 from llmlens.wire import ANTHROPIC_MESSAGES, COHERE_CHAT, OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream
 from llmlens.wire.json_text import dumps
-from llmlens.wire.ndjson import Decoder
 from tests.wire.test_translate import SCHEMAS, Body, lost, openai_bodies, replies, said, translated
 
 NAME_LOST = "response_format.json_schema.name"
@@ -279,30 +273,6 @@ def test_all_that_a_model_reads_is_counted() -> None:
     assert OLLAMA_EMBED.prompt_texts({"prompt": "a"}) == ["a"]
 
 
-# ── lines ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-LINES = ['{"a":1}', '"é"', "[]"]
-RAW = '\ufeff{"a":1}\r\n\n  "é" \n[]'.encode()
-
-
-@given(st.lists(st.integers(0, len(RAW)), max_size=8))
-def test_any_split_gives_the_same_lines(cuts: list[int]) -> None:
-    decoder = Decoder()
-    places = sorted({0, *cuts, len(RAW)})
-    found = [line for a, b in pairwise(places) for line in decoder.feed(RAW[a:b])]
-    assert [line.decode() for line in [*found, *decoder.end()]] == LINES
-    assert decoder.end() == []
-
-
-def test_a_line_has_a_bound() -> None:
-    decoder = Decoder(max_line_bytes=8)
-    assert list(decoder.feed(b"12345678\n1234")) == [b"12345678"]
-    with pytest.raises(WireError, match="larger than 8 bytes"):
-        list(decoder.feed(b"56789"))
-    with pytest.raises(WireError, match="larger than 8 bytes"):
-        list(Decoder(max_line_bytes=8).feed(b"123456789\n"))
-
-
 # ── what the server is known to do ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -334,7 +304,8 @@ def test_an_indented_answer_in_the_place_of_a_stream() -> None:
     error = json.dumps({"error": {"message": "no", "code": 500}}, indent=2).encode()
     reply = read_stream(OLLAMA_CHAT, [error[i : i + 1] for i in range(len(error))])
     assert reply.fault == Fault("no", code="500", status=500)
-    plain = OLLAMA_CHAT.build_reply(ANSWER, "m")
+    answer = Reply(None, "m", (Choice(0, (Text("Hi"), ToolCall("c", "f", "{}")), "stop"),))
+    plain = OLLAMA_CHAT.build_reply(answer, "m")
     assert read_stream(OLLAMA_CHAT, [json.dumps(plain, indent=1).encode()]) == OLLAMA_CHAT.read_reply(200, dumps(plain))
     assert read_stream(OLLAMA_CHAT, [b"<html>\n", b"oops\n"]) == Reply(complete=False)
 
@@ -364,78 +335,10 @@ def test_calls_wait_until_they_are_whole() -> None:
         ToolDelta(0, "a", "f", '{"x":'), ToolDelta(1, "b", "g"), RefusalDelta("No."), ToolDelta(0, arguments="1}"),
         TextDelta("other", 1), Finished("stop"), Ended(),
     ]  # fmt: skip
-    written = [json.loads(line) for line in streamed(*pieces).splitlines()]
+    writer = OLLAMA_CHAT.stream_writer("id", "m", True)
+    body = b"".join([*(writer.write([piece]) for piece in pieces), writer.end()])
+    written = [json.loads(line) for line in body.splitlines()]
     assert [line["done"] for line in written] == [False, False, True]
     assert written[0]["message"]["content"] == "No."
     calls = [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in written[1]["message"]["tool_calls"]]
     assert calls == [("a", "f", {"x": 1}), ("b", "g", {})]
-
-
-# ── the real SDK ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-PARTS = (Thinking("I should look."), Text("Looking — 日本 😀"), ToolCall("c1", "weather", '{"city":"Bern"}'))
-ANSWER = Reply("id", "m", (Choice(0, PARTS, "tool_calls"),), Usage(100, 50, 30, None, 10))
-QUESTION: Any = [{"role": "user", "content": "hi", "images": [PNG]}]
-
-
-def streamed(*pieces: Piece) -> bytes:
-    writer = OLLAMA_CHAT.stream_writer("id", "m", True)
-    return b"".join([*(writer.write([piece]) for piece in pieces), writer.end()])
-
-
-def client(status: int, body: bytes, seen: list[Body] | None = None) -> Any:
-    ollama = pytest.importorskip("ollama")
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        if seen is not None:
-            seen.append(json.loads(request.content))
-        return httpx.Response(status, content=body, headers={"content-type": "application/x-ndjson"})
-
-    return ollama.Client("http://t", transport=httpx.MockTransport(respond))
-
-
-def check(message: Any, last: Any) -> None:
-    assert (message["content"], message["thinking"]) == ("Looking — 日本 😀", "I should look.")
-    assert [(c.function.name, c.function.arguments) for c in message["tool_calls"]] == [("weather", {"city": "Bern"})]
-    assert (last.model, last.done, last.done_reason) == ("m", True, "stop")
-    assert (last.prompt_eval_count, last.eval_count) == (100, 50)
-
-
-def test_the_sdk_reads_a_plain_answer() -> None:
-    seen: list[Body] = []
-    done = client(200, dumps(OLLAMA_CHAT.build_reply(ANSWER, "m")), seen).chat("m", QUESTION)
-    check(done.message, done)
-    asked = OLLAMA_CHAT.parse_request(seen[0])
-    assert (asked.stream, OPENAI_CHAT.build_request(asked)[1]) == (False, [])
-    assert OPENAI_CHAT.build_request(asked)[0]["messages"][0]["content"][1] == INLINE
-
-
-def test_the_sdk_reads_a_stream() -> None:
-    parts = list(client(200, streamed(*pieces_of(ANSWER))).chat("m", QUESTION, stream=True))
-    calls = [call for part in parts for call in part.message.tool_calls or ()]
-    texts = {k: "".join(part.message.get(k) or "" for part in parts) for k in ("content", "thinking")}
-    check({**texts, "tool_calls": calls}, parts[-1])
-
-
-@pytest.mark.parametrize("status", [400, 404, 429, 500, 529])
-@pytest.mark.parametrize("stream", [True, False])
-def test_the_sdk_raises_its_own_error(status: int, stream: bool) -> None:
-    error = pytest.importorskip("ollama").ResponseError
-    body = OLLAMA_CHAT.fault_body(Fault("too much", "my_type", "budget_exceeded", None, status))
-    with pytest.raises(error, match="too much") as caught:
-        list(client(status, body).chat("m", QUESTION, stream=stream))
-    assert (caught.value.error, caught.value.status_code) == ("too much", status)
-
-
-@pytest.mark.parametrize("by_writer", [True, False])
-def test_errors_in_mid_stream_raise(by_writer: bool) -> None:
-    fault = Fault("it broke", "overloaded_error", status=529)
-    writer = OLLAMA_CHAT.stream_writer("id", "m", True)
-    body = writer.write([Started("id"), TextDelta("Hel")])
-    assert OLLAMA_CHAT.fault_event is not None
-    body += writer.write([Faulted(fault)]) + writer.end() if by_writer else OLLAMA_CHAT.fault_event(fault)
-    told = read_stream(OLLAMA_CHAT, [body])
-    assert (told.text, told.fault, told.complete) == ("Hel", fault, False)
-    error = pytest.importorskip("ollama").ResponseError
-    with pytest.raises(error, match="it broke"):
-        list(client(200, body).chat("m", QUESTION, stream=True))
