@@ -86,6 +86,11 @@ class Settings:
         return self.store.with_name(self.store.name + ".gateway.json")
 
     @property
+    def price_file(self) -> Path:
+        """The price list that `llmlens prices update` fetched."""
+        return self.store.with_name(self.store.name + ".prices.json")
+
+    @property
     def lock_file(self) -> Path:
         """Held by whoever starts a gateway for this store."""
         return self.store.with_name(self.store.name + ".lock")

@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
+from llmlens.catalog.price_list import PriceList
 from llmlens.catalog.prices import Priced, PriceOverride, price
+from llmlens.catalog.providers import Provider
 from llmlens.catalog.tokens import count
 from llmlens.errors import Denied, WireError
 from llmlens.gateway.call import Call
@@ -22,8 +24,10 @@ from llmlens.records import CONTENT_PIECES, Attempt, Fault, LoggedCall, Outcome,
 from llmlens.store import CacheEntry, Rows
 from llmlens.wire import DIALECTS
 from llmlens.wire.accumulate import Accumulator
+from llmlens.wire.billing import Billing, billing_of
 from llmlens.wire.content_coding import decoded
 from llmlens.wire.dialect import Dialect
+from llmlens.wire.json_text import as_dict, loads
 
 SIMULATED = "sim"
 GENERATES = frozenset({"chat", "text_completion"})
@@ -206,6 +210,8 @@ class RowMaker:
 
     prices: Mapping[str, PriceOverride]
     max_bytes: int
+    providers: Mapping[str, Provider]
+    listed: PriceList
 
     def of_payload(self, payload: bytes) -> Rows:
         """From the journal, after a crash."""
@@ -216,7 +222,7 @@ class RowMaker:
         dialect = DIALECTS[done.upstream_dialect or done.dialect]
         read = self._read(done, dialect, reply)
         usage, usage_source = self._usage(done, dialect, read.reply)
-        priced = self.priced(done, read.reply, usage)
+        priced = self.priced(done, read, usage)
         hit = done.cache == "hit"
         reply = read.reply
         fault = read.fault
@@ -292,13 +298,13 @@ class RowMaker:
         )
         return Rows(call, tuple(Attempt(*a) for a in done.attempts), _cache_entry(done, body))
 
-    def priced(self, done: Finished, reply: Reply, usage: Usage) -> Priced | None:
+    def priced(self, done: Finished, read: "_Read", usage: Usage) -> Priced | None:
         """What the provider charges for this answer; None where that is unknown. Errors and denials cost nothing
         that we know of, so theirs is None too unless the provider counted tokens."""
         if not done.provider or not usage:
             return None
-        model = done.model_sent or reply.model or ""
-        return price(done.provider, model, usage, done.started_at, self.prices)
+        billing = billing_of(b"".join(read.chunks), done.request_body)
+        return self._price(done.provider, done.model_sent, read.reply, usage, done.started_at, billing)
 
     def cost_usd(self, record: Record, reply: Reply) -> Decimal | None:
         """What a plain answer costs, for its header: 0 on a hit."""
@@ -306,9 +312,19 @@ class RowMaker:
             return ZERO
         if not record.provider or not reply.usage:
             return None
-        model = record.model_sent or reply.model or ""
-        priced = price(record.provider, model, reply.usage, record.call.started_at, self.prices)
+        billing = billing_of(b"".join(record.chunks), record.call.body) if record.encoding is None else Billing()
+        priced = self._price(
+            record.provider, record.model_sent, reply, reply.usage, record.call.started_at, billing
+        )  # fmt: skip
         return priced.cost_usd if priced else None
+
+    def _price(
+        self, provider: str, model: str | None, reply: Reply, usage: Usage, at: datetime, billing: Billing
+    ) -> Priced | None:
+        return price(
+            self.providers.get(provider, provider), model or reply.model or "", usage, at, self.prices,
+            served=reply.model, listed=self.listed, kind=billing.kind, counts=billing.counts,
+        )  # fmt: skip
 
     def _read(self, done: Finished, dialect: Dialect, reply: Reply | None) -> "_Read":
         outcome, chunks, first_token_s = done.outcome, done.chunks, None
@@ -335,10 +351,10 @@ class RowMaker:
             return usage, "provider"
         if dialect.operation not in GENERATES or not reply.choices:
             return usage, None
-        try:
-            texts = dialect.prompt_texts(msgspec.json.decode(done.request_body))
-        except (msgspec.DecodeError, WireError):
+        asked = _json(done.request_body)
+        if asked is None:
             return usage, None
+        texts = DIALECTS[done.dialect].prompt_texts(asked)
         model = done.model_sent or done.model_asked or ""
         answer = [reply.text or "", reply.reasoning_text or "", *(c.arguments for c in reply.tool_calls)]
         n_output = sum(count(t, model) for t in answer)
@@ -394,6 +410,13 @@ def _reply(done: Finished | Record, dialect: Dialect, chunks: list[bytes]) -> tu
         seen.add(pieces)
     seen.add(reader.end())
     return with_hints(seen.reply(), dialect, done.hints), first_token_s
+
+
+def _json(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        return as_dict(loads(body))
+    except WireError:
+        return None
 
 
 def with_hints(reply: Reply, dialect: Dialect, hints: Mapping[str, str]) -> Reply:

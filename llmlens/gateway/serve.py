@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from llmlens.catalog.prices import warm
+from llmlens.catalog.price_list import newest
 from llmlens.errors import GatewayError, StoreError
 from llmlens.gateway.admit import OWNER, Gate
 from llmlens.gateway.app import App
@@ -82,7 +82,7 @@ class Gateway:
             undo.callback(database.close)
             journal = Journal(journal_directory(settings.store), fsync=settings.gateway.journal_fsync)
             undo.callback(journal.close)
-            rows, live = RowMaker(settings.prices, settings.gateway.max_answer_bytes), Live()
+            rows, live = _row_maker(settings), Live()
             writer: Writer[Pending] = Writer(
                 database,
                 journal,
@@ -217,7 +217,6 @@ async def serve_until(gateway: Gateway, server: uvicorn.Server, sock: socket.soc
     """Serve until `gateway.stopping` is set, or nothing was asked for `idle_stop_s`."""
     gateway.live.loop = asyncio.get_running_loop()
     _collect_less()
-    threading.Thread(target=warm, name="llmlens-prices", daemon=True).start()
     watcher = asyncio.create_task(_watch(gateway, server, idle_stop_s))
     try:
         await server.serve(sockets=[sock])
@@ -280,6 +279,12 @@ def _house(
     gate = Gate(g.max_body_bytes)
     gate.add_key(key.reveal(), OWNER)
     return http, House(log, gate, _cache(settings, writer), router, rows, g.max_answer_bytes, g.cache_ttl_s)
+
+
+def _row_maker(settings: Settings) -> RowMaker:
+    return RowMaker(
+        settings.prices, settings.gateway.max_answer_bytes, settings.providers, newest(settings.price_file)
+    )  # fmt: skip
 
 
 def _app(

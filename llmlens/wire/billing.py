@@ -6,10 +6,13 @@ https://docs.anthropic.com/en/api/service-tiers, https://docs.anthropic.com/en/d
 https://ai.google.dev/api/generate-content#UsageMetadata.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
-from llmlens.wire.json_text import as_dict, as_int, as_list, as_str
+from llmlens.errors import WireError
+from llmlens.wire.json_text import as_dict, as_int, as_list, as_str, loads
 
 # A provider's word (lower case, without Google's prefixes) → kind. Words that mean the usual price are not in it.
 _KINDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -39,6 +42,46 @@ _MODALITIES: Final[Mapping[str, Mapping[str, str]]] = {
     "candidatesTokensDetails": {"AUDIO": "output_audio", "IMAGE": "output_image"},
     "cacheTokensDetails": {"AUDIO": "cache_audio_read", "IMAGE": "cache_image_read"},
 }
+
+
+# An answer without any of these has neither a kind nor finer counts, and is not parsed again.
+_TELLING: Final = re.compile(
+    rb'"(?:service_?[tT]ier|trafficType|speed|cache_creation|audio_tokens|image_tokens|server_tool_use|'
+    rb'server_tool_use_details|server_side_tool_usage_details|[a-z]+TokensDetails|cacheDetails)"'
+)
+
+
+class Billing(NamedTuple):
+    """What sets the price beside a `Usage`: see `kind_of_call` and `finer_counts`."""
+
+    kind: Mapping[str, str] = {}
+    counts: Mapping[str, int] = {}
+
+
+def billing_of(answer: bytes, request: bytes) -> Billing:
+    """What `answer` (plain JSON, server-sent events or JSON lines) states, else what `request` asks; never raises."""
+    kind: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    if _TELLING.search(request):
+        for value in _objects(request):
+            kind |= kind_of_call(value)
+    if _TELLING.search(answer):
+        for value in _objects(answer):
+            kind |= kind_of_call(value)
+            counts |= finer_counts(value)
+    return Billing(kind, counts)
+
+
+def _objects(answer: bytes) -> Iterator[dict[str, Any]]:
+    try:
+        value = loads(answer)
+    except WireError:
+        for line in answer.splitlines():
+            if _TELLING.search(line):
+                with suppress(WireError):
+                    yield as_dict(loads(line.removeprefix(b"data:")))
+    else:
+        yield from map(as_dict, value if isinstance(value, list) else [value])
 
 
 def kind_of_call(body: Mapping[str, Any]) -> dict[str, str]:

@@ -29,6 +29,10 @@ LABELS: Mapping[str, frozenset[str]] = {
         "diagnostics",  # asks why the prompt cache missed; the message is the same
         "llmlens",
     }),
+    "gemini": frozenset({"labels", "llmlens"}),  # labels are for the bill
+    "cohere": frozenset({"priority", "llmlens"}),
+    "ollama": frozenset({"keep_alive", "llmlens"}),  # how long the model stays in memory
+    "bedrock": frozenset({"requestMetadata", "llmlens"}),
 }  # fmt: skip
 
 # Headers that pick a version or a behaviour of the API. No credentials, no tracing, no client names.

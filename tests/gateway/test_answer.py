@@ -4,9 +4,10 @@ import gzip
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.conftest import lab
+from tests.conftest import KEY, lab
 from tests.scripted_upstream import Asked, Line
 
 CHAT = {
@@ -210,3 +211,23 @@ def test_models_lists_every_provider_that_answers(start, upstream):
     gateway = start(lab(upstream(script).url))
     ids = {m["id"] for m in gateway.http.get("/v1/models").json()["data"]}
     assert {"lab/m1", "lab/org/m2", "sim/small"} <= ids
+
+
+def test_a_key_in_the_query_is_a_key_and_not_logged(start, upstream):
+    seen = []
+
+    async def script(asked, line):
+        seen.append((asked.path, asked.headers.get("x-goog-api-key")))
+        await line.answer(200, b'{"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}]}')
+
+    provider = upstream(script)
+    gateway = start(f'[providers.gemini]\nbase_url = "{provider.url}/v1beta"\n')
+    body = {"contents": [{"parts": [{"text": "x"}]}]}
+    with httpx2.Client(base_url=gateway.url, trust_env=False) as stranger:
+        path = "/gemini/v1beta/models/gemini-2.5-flash:generateContent"
+        assert stranger.post(f"{path}?key={KEY}&a=b", json=body).status_code == 200
+        headers = {"x-llmlens-key": KEY}
+        assert stranger.post(f"{path}?key=AIza-canary-0123", json=body, headers=headers).status_code == 200
+    assert seen[0] == ("/v1beta/models/gemini-2.5-flash:generateContent?a=b", None)
+    assert seen[1] == ("/v1beta/models/gemini-2.5-flash:generateContent", "AIza-canary-0123")
+    assert "AIza-canary-0123" not in str(gateway.rows())

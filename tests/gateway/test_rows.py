@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmlens.catalog.price_list import shipped
+from llmlens.catalog.providers import load_catalog
 from llmlens.gateway.call import Call
 from llmlens.gateway.record import Record, RowMaker, encode
 from llmlens.records import Principal, Provenance
@@ -72,7 +74,7 @@ CASES = [
     (OPENAI_CHAT, PLAIN_TOOL, openai_stream()),
     (ANTHROPIC_MESSAGES, ANTHROPIC_PLAIN, anthropic_stream()),
 ]
-MAKER = RowMaker({}, 1 << 20)
+MAKER = RowMaker({}, 1 << 20, load_catalog(), shipped())
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 # What depends on how, not on what, was answered.
 HOW = {"stream", "chunk_timeline", "first_token_s", "latency_s", "response_type", "response_body", "overhead_s"}
