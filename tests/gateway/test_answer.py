@@ -217,7 +217,7 @@ def test_a_key_in_the_query_is_a_key_and_not_logged(start, upstream):
     seen = []
 
     async def script(asked, line):
-        seen.append((asked.path, asked.headers.get("x-goog-api-key")))
+        seen.append((asked.target, asked.headers.get("x-goog-api-key")))
         await line.answer(200, b'{"candidates": [{"content": {"parts": [{"text": "hi"}]}, "finishReason": "STOP"}]}')
 
     provider = upstream(script)
