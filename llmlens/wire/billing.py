@@ -44,10 +44,12 @@ _MODALITIES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-# An answer without any of these has neither a kind nor finer counts, and is not parsed again.
+# An answer (or a line of one) without any of these has the usual price, and is not parsed again.
 _TELLING: Final = re.compile(
-    rb'"(?:service_?[tT]ier|trafficType|speed|cache_creation|audio_tokens|image_tokens|server_tool_use|'
-    rb'server_tool_use_details|server_side_tool_usage_details|[a-z]+TokensDetails|cacheDetails)"'
+    rb'"(?:service_?tier|traffictype)"\s*:\s*"[a-z_]*(?:flex|priority|batch|fast)"|"speed"\s*:\s*"fast"'
+    rb'|"(?:ephemeral_1h_input|audio|image)_tokens"\s*:\s*[1-9]|"web_search_(?:requests|calls)"\s*:\s*[1-9]'
+    rb'|"modality"\s*:\s*"(?:audio|image|video)"|"ttl"\s*:\s*"1h"',
+    re.IGNORECASE,
 )
 
 
