@@ -53,6 +53,15 @@ _TELLING: Final = re.compile(
 )
 
 
+# Plain substrings are found ten times faster; most answers hold none of these.
+_WORDS: Final = (b"tier", b"Tier", b"trafficType", b'"fast"', b"_1h_", b'"1h"', b"audio_tokens", b"image_tokens",
+                 b"web_search", b"modality")  # fmt: skip
+
+
+def _tells(text: bytes) -> bool:
+    return any(word in text for word in _WORDS) and _TELLING.search(text) is not None
+
+
 class Billing(NamedTuple):
     """What sets the price beside a `Usage`: see `kind_of_call` and `finer_counts`."""
 
@@ -64,10 +73,10 @@ def billing_of(answer: bytes, request: bytes) -> Billing:
     """What `answer` (plain JSON, server-sent events or JSON lines) states, else what `request` asks; never raises."""
     kind: dict[str, str] = {}
     counts: dict[str, int] = {}
-    if _TELLING.search(request):
+    if _tells(request):
         for value in _objects(request):
             kind |= kind_of_call(value)
-    if _TELLING.search(answer):
+    if _tells(answer):
         for value in _objects(answer):
             kind |= kind_of_call(value)
             counts |= finer_counts(value)
@@ -79,7 +88,7 @@ def _objects(answer: bytes) -> Iterator[dict[str, Any]]:
         value = loads(answer)
     except WireError:
         for line in answer.splitlines():
-            if _TELLING.search(line):
+            if _tells(line):
                 with suppress(WireError):
                     yield as_dict(loads(line.removeprefix(b"data:")))
     else:

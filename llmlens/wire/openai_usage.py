@@ -56,4 +56,7 @@ def usage_body(usage: Usage) -> dict[str, Any] | None:
 
 
 def _first(*values: object) -> int | None:
-    return next((count for value in values if (count := as_int(value)) is not None), None)
+    for value in values:
+        if value is not None and (count := as_int(value)) is not None:
+            return count
+    return None
