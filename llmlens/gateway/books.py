@@ -8,9 +8,11 @@ from llmlens.gateway.admit import Gate, Ticket
 from llmlens.gateway.cache import Cache, Flight, Stored
 from llmlens.gateway.call import Call
 from llmlens.gateway.log import Log, Pending
-from llmlens.gateway.record import Record, RowMaker
+from llmlens.gateway.record import Record
 from llmlens.gateway.route import Leg, Router
+from llmlens.gateway.rows import RowMaker
 from llmlens.records import LoggedCall, Outcome
+from llmlens.wire import headers as names
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Books:
         record = self.record
         record.provider, record.model_sent = leg.target.provider, leg.target.model or None
         record.dropped = leg.dropped
+        if leg.estimated:
+            record.hints = {names.ESTIMATED: "1"}
         record.upstream_dialect = leg.dialect if leg.dialect is not self.call.dialect else None
         record.secrets = tuple(s for s in (leg.secret, self.call.caller_credential) if s)
 

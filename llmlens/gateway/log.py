@@ -10,7 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from llmlens.errors import LogUnavailable, StoreError
-from llmlens.gateway.record import Finished, RowMaker, encode, strike_out
+from llmlens.gateway.record import Finished, encode, strike_out
+from llmlens.gateway.rows import RowMaker
 from llmlens.records import Reply
 from llmlens.store import Journal, Position, Rows, Writer
 

@@ -36,8 +36,8 @@ from llmlens.gateway.http1 import Pool
 from llmlens.gateway.live import Live
 from llmlens.gateway.log import Log, Pending
 from llmlens.gateway.models import Models
-from llmlens.gateway.record import RowMaker
 from llmlens.gateway.route import Router
+from llmlens.gateway.rows import RowMaker
 from llmlens.gateway.sim import SimUpstream
 from llmlens.gateway.upstream import HttpUpstream, SimulatedUpstream
 from llmlens.records import CacheMode, Secret

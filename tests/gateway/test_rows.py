@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from llmlens.catalog.price_list import shipped
 from llmlens.catalog.providers import load_catalog
 from llmlens.gateway.call import Call
-from llmlens.gateway.record import Record, RowMaker, encode
+from llmlens.gateway.record import Record, encode
+from llmlens.gateway.rows import RowMaker
 from llmlens.records import Principal, Provenance
 from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT
 from llmlens.wire.dialect import Asked, Dialect
