@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmlens.client.redirect import attach
     from llmlens.client.redirect import install as patch
     from llmlens.client.redirect import uninstall as unpatch
+    from llmlens.client.tokens import count_tokens
     from llmlens.errors import CallError, Denied, GatewayError, LensError, QueryError, SettingsError, StoreError
 
     __version__: str
@@ -34,6 +35,7 @@ _HOME = {
     "attach": "llmlens.client.redirect",
     "patch": "llmlens.client.redirect:install",
     "unpatch": "llmlens.client.redirect:uninstall",
+    "count_tokens": "llmlens.client.tokens",
     "CallError": "llmlens.errors",
     "Denied": "llmlens.errors",
     "GatewayError": "llmlens.errors",
@@ -58,6 +60,7 @@ __all__ = [
     "attach",
     "base_url",
     "calls",
+    "count_tokens",
     "load_ipython_extension",
     "patch",
     "sql",

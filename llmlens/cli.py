@@ -1,4 +1,7 @@
-"""`llmlens serve | status | stop | sql | calls | doctor`. Tables for people, CSV, JSON and Parquet for programs."""
+"""`llmlens serve | status | stop | sql | calls | tokens | prices | doctor`.
+
+Tables for people, CSV, JSON and Parquet for programs.
+"""
 
 import os
 import sys
@@ -11,6 +14,7 @@ import click
 from llmlens.errors import LensError
 
 if TYPE_CHECKING:
+    from llmlens.catalog.prices import Shown
     from llmlens.settings import Settings
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -170,6 +174,109 @@ CALL_COLUMNS = (
     "strftime(started_at, '%Y-%m-%d %H:%M:%S') AS started_at, model_asked AS model, outcome, cache, input_tokens, "
     "output_tokens, cost_usd, latency_s, first_token_s, simulated, coalesce(error_message, text) AS answer"
 )
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("text", metavar="[TEXT|-]", default="-")
+@_placed
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def tokens(model: str, text: str, config: Path | None, store: Path | None, as_json: bool) -> None:
+    """Count the tokens of TEXT as MODEL does, without a network; "-" reads stdin.
+
+    \b
+    llmlens tokens gpt-5.1 "How many ducks?"
+    llmlens tokens anthropic/claude-opus-5 < prompt.txt
+    """
+    import json
+    from dataclasses import asdict
+
+    from llmlens.catalog.models import limits_of
+    from llmlens.catalog.token_count import count_text
+    from llmlens.plain import count, table
+
+    providers = _settings(config, store).providers
+    counted = count_text(sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text, model)
+    limits = limits_of(model, providers)
+    if as_json:
+        found = asdict(counted) | asdict(limits)
+        del found["source"]
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        ("input tokens", f"{count(counted.input_tokens)}{' (estimated)' if counted.estimated else ''}"),
+        ("counted by", counted.how),
+        ("context window", count(limits.context_tokens)),
+        ("longest answer", count(limits.max_output_tokens)),
+    ]
+    click.echo(table(("", ""), rows))
+
+
+@main.group(cls=Group)
+def prices() -> None:
+    """Show what models cost, and bring the price list up to date."""
+
+
+@prices.command()
+@_placed
+@click.option("--file", type=FILE, metavar="FILE", help="A copy of genai-prices' data.json instead of the one on the "
+              'network; "genai-prices" is the list of the installed package.')  # fmt: skip
+def update(config: Path | None, store: Path | None, file: Path | None) -> None:
+    """Fetch the newest prices of genai-prices and keep them beside the store."""
+    from datetime import UTC, datetime
+
+    from llmlens.catalog.price_update import update_prices
+
+    done = update_prices(_settings(config, store).price_file, datetime.now(UTC), file)
+    click.echo(f"{done.n_models:,} models of {done.n_providers} providers in {done.path} ({done.source})")
+    click.echo("A gateway that runs already takes them at its next start (llmlens stop).")
+
+
+@prices.command()
+@click.argument("model", metavar="MODEL")
+@_placed
+def show(model: str, config: Path | None, store: Path | None) -> None:
+    """Show the prices of MODEL that are in force now: rows of llmlens.toml, else the newest list.
+
+    Which tokens cost what: one line for each kind of call (service tier, batch …) and each size of input.
+    """
+    from datetime import UTC, datetime
+
+    from llmlens.catalog.price_list import newest
+    from llmlens.catalog.prices import show as prices_of
+    from llmlens.catalog.providers import named_model
+
+    settings = _settings(config, store)
+    provider, name = named_model(model, settings.providers)
+    listed = newest(settings.price_file)
+    rows = prices_of(settings.providers[provider], name, datetime.now(UTC), settings.prices, listed=listed)
+    if not rows:
+        raise click.ClickException(
+            f"no price is known for {name!r} of {provider!r} ({listed.source}); `llmlens prices update` fetches newer "
+            f'ones, and [prices."{provider}/{name}"] in llmlens.toml sets your own'
+        )
+    click.echo(_price_table(rows))
+
+
+def _price_table(rows: "list[Shown]") -> str:
+    from llmlens.plain import UNKNOWN, count, table
+
+    priced = dict.fromkeys(name for row in rows for name in row.usd)
+    names = [name for name in PRICE_COLUMNS if name in priced] + [name for name in priced if name not in PRICE_COLUMNS]
+    cells = [
+        [row.kind, count(row.above_input_tokens), *(f"{row.usd[n]:f}" if n in row.usd else UNKNOWN for n in names),
+         row.source]
+        for row in rows
+    ]  # fmt: skip
+    headers = ["kind", "above tokens", *(name.replace("_", " ") for name in names), "source"]
+    unit = "USD per million tokens"
+    if pieces := [name.replace("_", " ") for name in names if name in PIECES]:
+        unit += f"; {' and '.join(pieces)}: USD each"
+    return table(headers, cells, right=frozenset(range(1, len(headers) - 1))) + f"\n{unit}"
+
+
+PRICE_COLUMNS = ("input", "cache_read", "cache_write", "cache_write_1h", "output")  # first, then whatever else there is
+PIECES = ("web_searches", "storage_searches", "request")  # what is not priced by the token
 
 
 @main.command()

@@ -6,6 +6,7 @@ LensError
 ├── StoreError           the log cannot be opened, written or read
 │   ├── StoreLocked      another process holds the database file
 │   └── QueryError       the SQL of the caller is wrong or not allowed
+├── StudyError           an experiment or a comparison cannot be made of what was given
 ├── WireError            bytes that the dialect they came in does not allow
 ├── CallError            one LLM call did not end well; carries the `Fault`
 └── Denied               the gateway refuses a call; nothing was sent and nothing is owed
@@ -44,6 +45,10 @@ class StoreLocked(StoreError):
 
 class QueryError(StoreError):
     """The caller's SQL is wrong, not read-only, or reaches for what it may not see."""
+
+
+class StudyError(LensError):
+    """An experiment or a comparison cannot be made of what was given; says what to do."""
 
 
 class WireError(LensError):

@@ -223,6 +223,7 @@ class Reply:
     n_vectors: int | None = None  # embeddings
     dimensions: int | None = None
     stated_cost_usd: Decimal | None = None  # what the provider says it charged
+    created_s: int | None = None  # Unix time to show to a caller; not read from answers
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -264,6 +265,7 @@ class Started:
 
     response_id: str | None = None
     model: str | None = None
+    created_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,24 @@
 """How much a model takes and gives: its context window and its maximum output. Unknown is None.
 
 Rows of `models.toml` first, by provider and name; a context window that they do not state comes from genai-prices'
-data, which has hundreds (and no outputs). Nothing is read before the first question: the rows take about 10 ms then,
-genai-prices about 1.1 s where nothing else has imported it (`prices.warm`), and then up to 0.1 ms a model, once.
+list (`price_list`), which has hundreds (and no outputs). Nothing is read before the first question: the rows take
+about 10 ms then, the list 3 ms, and then up to 0.1 ms a model, once.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from llmlens.catalog.providers import load_catalog
+from llmlens.catalog.price_list import shipped
+from llmlens.catalog.prices import find_listed
+from llmlens.catalog.providers import Provider, load_catalog, named_model
 from llmlens.catalog.simulated import CONTEXT_TOKENS, SIM_MODELS
 from llmlens.catalog.simulated import PROVIDER as SIMULATED
+from llmlens.errors import ModelUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ def limits(provider: str, model: str, *, priced_as: str | None = None) -> Limits
     return Limits(window, stated.max_output_tokens, "; ".join(filter(None, told)) or None)
 
 
+def limits_of(name: str, providers: Mapping[str, Provider]) -> Limits:
+    """The limits of the model that a caller names `name`; unknown where it is no provider's."""
+    try:
+        provider, model = named_model(name, providers)
+    except ModelUnknown:
+        return Limits()
+    return limits(provider, model, priced_as=providers[provider].priced_as)
+
+
 def rows() -> list[dict[str, Any]]:
     """The rows of `models.toml`, as they are written."""
     found: list[dict[str, Any]] = tomllib.loads((files("llmlens.catalog") / "models.toml").read_text("utf-8"))["limits"]
@@ -74,14 +86,7 @@ def _matching(provider: str, model: str) -> Iterator[tuple[int, Limits]]:
 
 def _window(provider: str, model: str, priced_as: str | None) -> tuple[int | None, str | None]:
     """The context window that genai-prices lists, and its version."""
-    known = load_catalog().get(provider)
-    if known is not None and known.local and priced_as is None:
-        return None, None
-    import genai_prices
-    from genai_prices.data_snapshot import get_snapshot
-
-    name = priced_as or (known.priced_as if known else None) or provider
-    providers = get_snapshot().providers
-    listed = next((row for row in providers if row.id == name), None)
-    info = listed.find_model(model, all_providers=providers) if listed and model else None
-    return info.context_window if info else None, f"genai-prices {genai_prices.__version__}"
+    listed = shipped()
+    known = None if priced_as else load_catalog().get(provider)
+    info = find_listed(listed, known, priced_as or provider, model)
+    return info.context_window if info else None, listed.source

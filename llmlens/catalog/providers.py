@@ -48,7 +48,8 @@ class Provider:
     models:    fnmatch patterns of the bare model names that lead here.
     host_env:  an environment variable that moves `base_url` (host and port, or a URL).
     local:     runs on the user's own machine: nothing is priced unless a [prices] row says so.
-    priced_as: the provider's name in genai-prices; None means the same name.
+    priced_as: the provider's name in genai-prices; None means the same name. A router's has a star, which the name of
+               the model fills (`prices.find_listed`).
     also:      names of dialects it offers besides those of its family ("anthropic.messages" at an OpenAI look-alike).
     without:   names of dialects of its family that it does not offer: calls in them are translated.
     elsewhere: dialects it offers below another path of the same host than `base_url`'s → that path
@@ -168,23 +169,27 @@ def resolve_model(name: str, providers: Mapping[str, Provider]) -> tuple[str, st
         ModelUnknown: no provider serves it, or the one that does has no address yet; says which names are near, which
             providers are known, what to set.
     """
+    provider, model = named_model(name, providers)
+    if providers[provider].unset:
+        raise ModelUnknown(_no_address(providers[provider]), param="model")
+    return provider, model
+
+
+def named_model(name: str, providers: Mapping[str, Provider]) -> tuple[str, str]:
+    """`resolve_model` for facts about a model, which need no address of its provider."""
     head, slash, rest = name.partition("/")
     if slash and rest and head in providers:
-        found = head, rest
-    else:
-        matches = (
-            (_literal_chars(pattern), provider.name)
-            for provider in providers.values()
-            for pattern in provider.models
-            if fnmatchcase(name, pattern)
-        )
-        best = max(matches, key=lambda match: match[0], default=None)
-        if best is None:
-            raise ModelUnknown(_unknown_model(name, providers), param="model")
-        found = best[1], name
-    if providers[found[0]].unset:
-        raise ModelUnknown(_no_address(providers[found[0]]), param="model")
-    return found
+        return head, rest
+    matches = (
+        (_literal_chars(pattern), provider.name)
+        for provider in providers.values()
+        for pattern in provider.models
+        if fnmatchcase(name, pattern)
+    )
+    best = max(matches, key=lambda match: match[0], default=None)
+    if best is None:
+        raise ModelUnknown(_unknown_model(name, providers), param="model")
+    return best[1], name
 
 
 def provider_for_url(url: str, providers: Mapping[str, Provider]) -> tuple[Provider, str] | None:

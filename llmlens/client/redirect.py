@@ -6,6 +6,7 @@
 | httpx | `Client.send`, `AsyncClient.send` | cohere, groq, ollama, litellm |
 | aiohttp | `ClientSession._request` | google-genai async |
 | requests | `Session.send` | |
+| urllib3 | `HTTPConnectionPool.urlopen` | botocore, boto3 |
 
 Each is replaced only where it is imported, now or later. Nothing but calls to the origins that the gateway publishes is
 touched. After a call the request shows its own URL again, and none of our headers.
@@ -25,6 +26,7 @@ from llmlens.client.seam import Seam
 from llmlens.client.seam_aiohttp import AiohttpSeam
 from llmlens.client.seam_httpx import HttpxSeam
 from llmlens.client.seam_requests import RequestsSeam
+from llmlens.client.seam_urllib3 import Urllib3Seam
 from llmlens.client.session import Session
 from llmlens.client.session import session as process_session
 from llmlens.settings import loopback_without_proxy
@@ -47,6 +49,7 @@ class Redirect:
                 HttpxSeam("httpx", self._detour),
                 AiohttpSeam(self._detour),
                 RequestsSeam(self._detour),
+                Urllib3Seam(self._detour),
             )
         }
         self._patched: dict[str, ModuleType] = {}

@@ -1,4 +1,4 @@
-"""The control API under `/lens/…`, on Starlette: health, status, query, live feed, cache, stop.
+"""The control API under `/lens/…`, on Starlette: health, status, query, tokens, live feed, cache, stop.
 
 All but health need a key.
 """
@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmlens.errors import BadRequest, Denied, Forbidden, QueryError, StoreError
+from llmlens.gateway import counting
 from llmlens.gateway.books import House
 from llmlens.gateway.live import Live
 from llmlens.records import Principal
@@ -71,6 +72,7 @@ class Control:
                 Route("/lens/status", self._for_owner(self.status), methods=["GET"]),
                 Route("/lens/origins", self._for_owner(self.origins), methods=["GET"]),
                 Route("/lens/query", self._for_owner(self.query), methods=["POST"]),
+                Route("/lens/tokens", self._for_owner(self.tokens), methods=["POST"]),
                 Route("/lens/live", self._for_owner(self.feed), methods=["GET"]),
                 Route("/lens/cache/prune", self._for_owner(self.prune), methods=["POST"]),
                 Route("/lens/stop", self._for_owner(self.end), methods=["POST"]),
@@ -130,6 +132,11 @@ class Control:
         answer = await self._query(asked.sql, asked.params, frames, asked.max_rows, asked.timeout_s, FORMATS[kind])
         return Response(answer, media_type=kind)
 
+    async def tokens(self, request: Request, who: Principal) -> Response:
+        """Count the input tokens of {"text", "model"} or of a chat request of any dialect, and give its model's limits.
+        Nothing is sent and nothing is logged."""
+        return JSONResponse(await counting.tokens(await _body(request), self.settings.providers))
+
     async def feed(self, request: Request, who: Principal) -> Response:
         """Finished calls as they are committed, as server-sent events."""
         return StreamingResponse(self.live.listen(), media_type="text/event-stream")
@@ -155,7 +162,8 @@ class Control:
     async def nowhere(self, request: Request) -> Response:
         """A page that is not there."""
         return _error(404, f"nothing at {request.url.path!r}; the control API is /lens/health, /lens/status, "
-                      "/lens/query, /lens/live, /lens/origins, /lens/cache/prune, /lens/stop", "not_found")  # fmt: skip
+                      "/lens/query, /lens/tokens, /lens/live, /lens/origins, /lens/cache/prune, /lens/stop",
+                      "not_found")  # fmt: skip
 
     def _for_owner(
         self, act: Callable[[Request, Principal], Awaitable[Response]]

@@ -1,8 +1,9 @@
 """An answer on its way to the caller: whole or streamed, from the provider or from the cache, translated or not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import cast
 
 import msgspec
@@ -12,11 +13,12 @@ from llmlens.gateway.books import Books
 from llmlens.gateway.cache import Stored, replay_parts
 from llmlens.gateway.call import Call
 from llmlens.gateway.caller import Caller
-from llmlens.gateway.record import GENERATES, SIMULATED, Record, answer_of, is_events, is_stream, with_hints
+from llmlens.gateway.reading import GENERATES, answer_of, is_events, is_stream, with_hints
+from llmlens.gateway.record import SIMULATED, Record
 from llmlens.gateway.route import NOT_RETURNED, Answering, Leg
-from llmlens.records import Fault, LoggedCall, Outcome, Reply
+from llmlens.records import Fault, LoggedCall, Outcome, Piece, Reply, Started, ToolDelta
 from llmlens.wire import headers as names
-from llmlens.wire.accumulate import pieces_of
+from llmlens.wire.accumulate import pieces_of, reply_of
 from llmlens.wire.content_coding import decoded
 from llmlens.wire.dialect import ChatDialect, StreamReader, StreamWriter
 
@@ -51,6 +53,8 @@ async def relay(answering: Answering, leg: Leg, caller: Caller, books: Books) ->
     record.retry_after_s = answering.retry_after_s
     call = books.call
     streams = is_stream(record.response_type, leg.dialect, asked=call.asked.stream) or is_events(record.response_type)
+    if incoming.status >= 400 and leg.dialect is not call.dialect:
+        streams = False  # Google says that errors are streams
     if streams or (call.dialect.operation == "raw" and not answering.known_length):
         await _stream(incoming.status, incoming.headers, answering.chunks(), leg, caller, books)
         return
@@ -102,8 +106,10 @@ async def _whole(status: int, headers: Headers, body: bytes, leg: Leg, caller: C
     except WireError as error:
         reply, plain = Reply(fault=Fault(str(error), "wire_error"), complete=False), b""
     if leg.dialect is not call.dialect:
-        body = _translated(reply, status, leg, call)
-        headers = [*JSON, *((n, v) for n, v in headers if b"retry-after" in n)]
+        status, body = _translated(reply, status, leg, call, record.retry_after_s)
+        written = cast("ChatDialect", call.dialect).writes if call.asked.stream and status < 400 else "application/json"
+        headers = [(b"content-type", written.encode()), *_waits(headers, reply.fault)]
+        record.http_status = status
     stored = None
     kept = status == 200 and reply.complete and reply.fault is None and reply.finish_reason not in STILL_RUNNING
     if kept and record.cache == "miss":
@@ -215,35 +221,79 @@ class Translation:
 
     reader: StreamReader
     writer: StreamWriter
-    _done: bool = field(default=False, init=False)
+    completed: "Completed"
 
     @classmethod
     def of(cls, leg: Leg, call: Call) -> "Translation":
-        source, ours = leg.dialect, cast("ChatDialect", call.dialect)
+        source = leg.dialect
         if source.stream_reader is None:
             raise UpstreamFailed(f"{source.name} has no streams")
-        options = (call.json or {}).get("stream_options")
-        usage = bool(isinstance(options, dict) and options.get("include_usage"))
-        return cls(source.stream_reader(), ours.stream_writer(call.id, call.asked.model or leg.target.model, usage))
+        return cls(source.stream_reader(), _writer(call, leg), Completed(call))
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes for the caller that `chunk` completes; may be none."""
-        return self.writer.write(self.reader.feed(chunk)) if chunk else b""
+        return self.writer.write(self.completed.pieces(self.reader.feed(chunk))) if chunk else b""
 
     def end(self) -> bytes:
         """What was held back, and the end of the stream."""
-        return self.writer.write(self.reader.end()) + self.writer.end()
+        return self.writer.write(self.completed.pieces(self.reader.end())) + self.writer.end()
 
 
-def _translated(reply: Reply, status: int, leg: Leg, call: Call) -> bytes:
-    """A plain answer (or a plain error) in the caller's dialect."""
+@dataclass(slots=True)
+class Completed:
+    """Adds to an answer what dialects must say and not every provider does: when it was made, and ids of tool calls.
+
+    The ids are this call's own, so that no two in a conversation are alike.
+    """
+
+    call: Call
+    _begun: bool = field(default=False, init=False)
+    _named: set[tuple[int, int]] = field(default_factory=set, init=False)
+
+    def pieces(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """`pieces` of the answer, with what they lack."""
+        for piece in pieces:
+            if not self._begun:
+                self._begun = True
+                yield Started(None, None, int(self.call.started_at.timestamp()))
+            if isinstance(piece, ToolDelta) and (piece.choice, piece.index) not in self._named:
+                self._named.add((piece.choice, piece.index))
+                made_up = f"call_{self.call.id[-12:]}_{piece.choice}_{piece.index}"
+                piece = replace(piece, id=piece.id or made_up)
+            yield piece
+
+
+def _writer(call: Call, leg: Leg) -> StreamWriter:
+    """Chat completions state their usage in a stream only where the caller asked for it; the others always do."""
+    options = (call.json or {}).get("stream_options")
+    usage = bool(isinstance(options, dict) and options.get("include_usage"))
+    return cast("ChatDialect", call.dialect).stream_writer(call.id, call.asked.model or leg.target.model, usage)
+
+
+def _translated(reply: Reply, status: int, leg: Leg, call: Call, retry_after_s: float | None) -> tuple[int, bytes]:
+    """(status, body) of a plain answer (or a plain error) in the caller's dialect."""
     ours = cast("ChatDialect", call.dialect)
-    if reply.fault is not None or status >= 400:
-        return ours.fault_body(reply.fault or Fault(f"{leg.target.provider} answered {status}", status=status))
+    if reply.fault is not None or status >= 400 or not reply.complete:
+        if status < 400:  # an error in the place of an answer, or nothing that we understand
+            status = (reply.fault and reply.fault.status) or 502
+        fault = reply.fault or Fault(f"{leg.target.provider} gave no answer in {leg.dialect.name}", "api_error")
+        wait_s = fault.retry_after_s if retry_after_s is None else retry_after_s
+        return status, ours.fault_body(replace(fault, status=status, retry_after_s=wait_s))
+    pieces = Completed(call).pieces(pieces_of(reply))
     if call.asked.stream:  # a server that does not stream although it was asked to
-        writer = ours.stream_writer(call.id, call.asked.model or leg.target.model, True)
-        return writer.write(pieces_of(reply)) + writer.end()
-    return msgspec.json.encode(ours.build_reply(reply, call.asked.model or leg.target.model))
+        writer = _writer(call, leg)
+        return status, writer.write(pieces) + writer.end()
+    whole = reply_of(pieces)
+    shown = replace(whole, response_id=whole.response_id or call.id)
+    return status, msgspec.json.encode(ours.build_reply(shown, call.asked.model or leg.target.model))
+
+
+def _waits(headers: Headers, fault: Fault | None) -> Headers:
+    """The provider's headers that say how long to wait, or one that says what its error does (Google)."""
+    waits = [(name, value) for name, value in headers if b"retry-after" in name]
+    if waits or fault is None or fault.retry_after_s is None:
+        return waits
+    return [(b"retry-after", str(max(1, ceil(fault.retry_after_s))).encode())]
 
 
 # ── headers ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,6 +318,8 @@ def _ours(books: Books, reply: Reply | None) -> Headers:
         out.append((b"x-llmlens-model", _printable(model)))
     if record.provider == SIMULATED:
         out.append((b"x-llmlens-simulated", b"1"))
+    if names.ESTIMATED in record.hints:
+        out.append((names.ESTIMATED.encode(), b"1"))
     if record.dropped:
         out.append((b"x-llmlens-dropped", _printable(", ".join(record.dropped))))
     if reply is not None and (cost := books.house.rows.cost_usd(record, reply)) is not None:

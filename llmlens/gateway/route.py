@@ -20,14 +20,16 @@ import msgspec
 from llmlens.catalog.providers import Provider
 from llmlens.errors import BadRequest, SettingsError, UpstreamFailed, UpstreamTimeout, WireError
 from llmlens.gateway.call import CACHEABLE, Call, target_of, url_of, with_model
+from llmlens.gateway.counting import ORIGIN as COUNTING
+from llmlens.gateway.counting import CountingUpstream, counting_request
 from llmlens.gateway.record import Record
 from llmlens.gateway.sign import Credentials, find_credentials, region_of, sign, signed_headers
 from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
 from llmlens.records import Secret, Target
-from llmlens.wire import CHAT
+from llmlens.wire import CHAT, DIALECTS
 from llmlens.wire import headers as names
 from llmlens.wire.content_coding import accepted
-from llmlens.wire.dialect import ChatDialect, Dialect
+from llmlens.wire.dialect import ChatDialect, CountDialect, Dialect
 from llmlens.wire.json_text import dumps
 
 # 529 is Anthropic's "overloaded"; RFC 9110 does not define it.
@@ -61,6 +63,7 @@ class Leg(msgspec.Struct, frozen=True):
     path: str
     secret: str | None  # in the headers; to be struck out of the log
     signed: bool = False  # each try is signed with the gateway's own AWS credentials
+    estimated: bool = False  # the provider is not asked: the gateway counts the tokens itself
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Router:
     deadline_s: float = 1800.0  # of a call, over all its tries; later ones are not begun
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
+    counting: Upstream = field(default_factory=CountingUpstream)
     _aws: Credentials | None = field(default=None, init=False)
     _aws_missing: str = field(default="", init=False)
     _aws_again_s: float = field(default=0.0, init=False)  # when to look for them, on the monotonic clock
@@ -88,6 +92,8 @@ class Router:
         """
         target = target_of(call, self.providers)
         provider = self.providers[target.provider]
+        if isinstance(call.dialect, CountDialect) and call.provider is None and not provider.offers(call.dialect.name):
+            return _estimate(call, call.dialect, target, provider)
         dialect = self._dialect(call, provider)
         if dialect is call.dialect:
             body, dropped = call.body, cast("list[str]", [])
@@ -117,7 +123,10 @@ class Router:
 
         Raises:
             UpstreamFailed, UpstreamTimeout: no answer came at all.
+            BadRequest: tokens that the gateway was to count itself cannot be known.
         """
+        if leg.estimated:
+            return await _answering(await self.counting.send(leg.outgoing))
         upstream = self.simulated if leg.provider.simulated else self.http
         out = leg.outgoing
         outgoing = Outgoing(out.method, out.url, out.headers, out.body, sample) if sample else out
@@ -151,7 +160,7 @@ class Router:
         if call.provider is not None or provider.offers(call.dialect.name):
             return call.dialect
         if call.dialect.operation == "chat":
-            return CHAT[provider.dialect]
+            return _chat_of(provider)
         if call.dialect.operation in CACHEABLE:
             raise BadRequest(
                 f"{provider.name!r} offers no {call.dialect.operation} in the {call.dialect.name} dialect",
@@ -245,6 +254,20 @@ class Answering:
             if size > max_bytes:
                 raise UpstreamFailed(f"the answer has more than {max_bytes} bytes (gateway.max_answer_bytes)")
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _estimate(call: Call, dialect: CountDialect, target: Target, provider: Provider) -> Leg:
+    """For a provider that has no counter."""
+    outgoing = counting_request(dialect, target, call.body)
+    path = outgoing.url.removeprefix(COUNTING)
+    return Leg(target, provider, dialect, outgoing, [], COUNTING, path, None, estimated=True)
+
+
+def _chat_of(provider: Provider) -> ChatDialect:
+    """What chat calls are translated to: the dialect of its family, or, where it has not that, another that it has."""
+    usual = CHAT[provider.dialect]
+    others = (dialect for dialect in DIALECTS.values() if isinstance(dialect, ChatDialect))
+    return next((dialect for dialect in (usual, *others) if provider.offers(dialect.name)), usual)
 
 
 def _meant_for(call: Call, provider: Provider) -> bool:

@@ -24,6 +24,7 @@ from llmlens.gateway.record import SIMULATED, Finished, Record, decode
 from llmlens.records import Attempt, Fault, LoggedCall, Outcome, Reply, Usage
 from llmlens.store import CacheEntry, Rows
 from llmlens.wire import DIALECTS
+from llmlens.wire import headers as names
 from llmlens.wire.billing import Billing, billing_of
 from llmlens.wire.content_coding import decoded
 from llmlens.wire.dialect import Dialect
@@ -176,7 +177,7 @@ class RowMaker:
         # A provider's count of an answer that broke off covers what had come when it last counted, or nothing.
         partial = done.stream and not reply.complete and bool(reply.choices)
         if usage and not partial:
-            return usage, "provider"
+            return usage, "estimated" if names.ESTIMATED in done.hints else "provider"
         if dialect.operation not in GENERATES or not reply.choices:
             return usage, None
         asked = _json(done.request_body)

@@ -126,12 +126,13 @@ _proxy = lru_cache(maxsize=4096)(proxy_of)
 
 
 def _shown(url: str) -> str:
-    """The URL without its query, which may hold a key (Gemini's does)."""
-    return url.partition("?")[0]
+    """The URL without what may be secret: its query (Gemini's holds a key), a user name and password."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{_host(url)}/{rest.partition('/')[2]}"
 
 
 def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
 
 
 def _reason(error: BaseException) -> str:

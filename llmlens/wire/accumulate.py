@@ -79,7 +79,7 @@ class _Choice:
 class Accumulator:
     """Feed it pieces in order; `reply()` may be asked at any time."""
 
-    __slots__ = ("_choices", "_cost", "_ended", "_fault", "_id", "_model", "_usage")
+    __slots__ = ("_choices", "_cost", "_created_s", "_ended", "_fault", "_id", "_model", "_usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
@@ -88,6 +88,7 @@ class Accumulator:
         self._usage = Usage()
         self._fault: Fault | None = None
         self._cost: Decimal | None = None
+        self._created_s: int | None = None
         self._ended = False
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -109,6 +110,7 @@ class Accumulator:
             fault=self._fault,
             complete=self._ended and self._fault is None,
             stated_cost_usd=self._cost,
+            created_s=self._created_s,
         )
 
     def _choice(self, index: int) -> _Choice:
@@ -157,6 +159,7 @@ class Accumulator:
     def _started(self, piece: Started) -> None:
         self._id = self._id or piece.response_id
         self._model = self._model or piece.model
+        self._created_s = self._created_s or piece.created_s
 
     def _finished(self, piece: Finished) -> None:
         choice = self._choice(piece.choice)
@@ -234,7 +237,7 @@ def read_stream(dialect: Dialect, chunks: Iterable[bytes]) -> Reply:
 
 def pieces_of(reply: Reply) -> list[Piece]:
     """`reply` as the pieces of a stream; `reply_of` gives it back."""
-    pieces: list[Piece] = [Started(reply.response_id, reply.model)]
+    pieces: list[Piece] = [Started(reply.response_id, reply.model, reply.created_s)]
     for choice in reply.choices:
         tools = 0
         for part in choice.parts:

@@ -140,6 +140,8 @@ def _build_block(part: Part, number: int, dropped: Dropped) -> dict[str, Any] | 
         dropped["reasoning_content"] = None  # Anthropic takes back only thinking it has signed
         return None
     if isinstance(part, ToolCall):
+        if part.signature:
+            dropped["tool_call.signature"] = None
         block_input = tool_input(part)
         return {"type": "tool_use", "id": tool_id(part.id, number), "name": part.name, "input": block_input}
     if isinstance(part, ToolResult):

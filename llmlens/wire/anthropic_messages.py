@@ -12,7 +12,7 @@ from llmlens.wire.anthropic_build import build_request
 from llmlens.wire.anthropic_read import NAME, MessagesReader, read_reply
 from llmlens.wire.anthropic_request import parse_request, prompt_texts
 from llmlens.wire.anthropic_write import MessagesWriter, build_reply
-from llmlens.wire.dialect import Asked, ChatDialect, Dialect
+from llmlens.wire.dialect import Asked, ChatDialect, CountDialect
 from llmlens.wire.faults import anthropic_error, anthropic_fault_body, fault_of_body, fault_of_json
 from llmlens.wire.fields import asked_of
 from llmlens.wire.gemini_path import read_path
@@ -61,11 +61,13 @@ ANTHROPIC_MESSAGES = ChatDialect(
     call_path=lambda _model, _stream: "/messages",
 )
 
-ANTHROPIC_COUNT_TOKENS = Dialect(
+ANTHROPIC_COUNT_TOKENS = CountDialect(
     name="anthropic.count_tokens",
     operation="count_tokens",
     read_request=read_request,
     read_reply=read_count,
     fault_body=anthropic_fault_body,
     prompt_texts=prompt_texts,
+    parse_request=parse_request,
+    build_count=lambda n_tokens: {"input_tokens": n_tokens},
 )

@@ -24,6 +24,7 @@ from llmlens.records import (
     ToolResult,
 )
 from llmlens.wire.anthropic_read import NAME
+from llmlens.wire.call_proof import proofs_joined
 from llmlens.wire.fields import (
     dict_field,
     flag_field,
@@ -112,7 +113,7 @@ def _parse_content(raw: Mapping[str, Any], name: str, extra: dict[str, Any]) -> 
     content = raw.get(name)
     if isinstance(content, str):
         return (Text(content),) if content else ()
-    return tuple(_parse_block(block, extra) for block in objects(raw, name))
+    return tuple(proofs_joined(_parse_block(block, extra) for block in objects(raw, name)))
 
 
 def _parse_block(raw: dict[str, Any], extra: dict[str, Any]) -> Part:

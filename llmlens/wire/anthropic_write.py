@@ -31,6 +31,7 @@ from llmlens.records import (
 )
 from llmlens.wire.accumulate import overlay
 from llmlens.wire.anthropic_read import NAME
+from llmlens.wire.call_proof import proof, proofs_apart
 from llmlens.wire.faults import anthropic_error
 from llmlens.wire.finish import ANTHROPIC_WORDS, finish_word
 from llmlens.wire.json_text import dumps, loads
@@ -40,13 +41,14 @@ from llmlens.wire.sse import encode
 def build_reply(reply: Reply, model: str) -> dict[str, Any]:
     """`reply` as a message that shows `model`; the first choice only, Anthropic has no others."""
     choice = reply.choices[0] if reply.choices else Choice()
-    tools = any(isinstance(p, ToolCall) for p in choice.parts)
+    parts = list(proofs_apart(choice.parts))
+    tools = any(isinstance(p, ToolCall) for p in parts)
     return {
         "id": reply.response_id or "",
         "type": "message",
         "role": "assistant",
         "model": model,
-        "content": [block for n, part in enumerate(choice.parts) if (block := _block(part, n)) is not None],
+        "content": [block for n, part in enumerate(parts) if (block := _block(part, n)) is not None],
         "stop_reason": finish_word(choice.finish_reason, ANTHROPIC_WORDS, has_tools=tools, detail=choice.finish_detail),
         "stop_sequence": choice.stop_sequence,
         "usage": usage_body(reply.usage),
@@ -56,6 +58,8 @@ def build_reply(reply: Reply, model: str) -> dict[str, Any]:
 def usage_body(usage: Usage) -> dict[str, Any]:
     """`usage` in Anthropic's meaning: `input_tokens` without the cached ones."""
     read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    if read is not None and usage.input_tokens is not None:
+        read = min(read, usage.input_tokens)  # a few servers count more; the sum must stay true
     body: dict[str, Any] = {
         "input_tokens": max(0, (usage.input_tokens or 0) - (read or 0) - (write or 0)),
         "output_tokens": usage.output_tokens or 0,
@@ -241,6 +245,8 @@ class MessagesWriter:
 
     def _call(self, piece: ToolDelta, out: list[bytes]) -> None:
         self._close(out)
+        if piece.signature:
+            self._thinking(ThinkingDelta(redacted=proof(piece.signature)), out)
         block_id = tool_id(piece.id, self._index + 1)
         block = {"type": "tool_use", "id": block_id, "name": piece.name or "", "input": {}}
         self._switch(ToolCall, block, out)

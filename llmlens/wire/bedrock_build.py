@@ -114,6 +114,8 @@ class _Turns:
         if isinstance(part, Thinking) and not part.signature and part.redacted is None and is_claude(self.request):
             self.dropped["reasoning_content"] = None  # Claude takes back only thinking it has signed
             return []
+        if isinstance(part, ToolCall) and part.signature:
+            self.dropped["tool_call.signature"] = None
         block = build_part(part, number)
         if block is None:
             self.dropped[str(part.value.get("type", "other")) if isinstance(part, Other) else "other"] = None

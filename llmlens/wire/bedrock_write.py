@@ -22,6 +22,7 @@ from llmlens.records import (
     Text,
     Thinking,
     ToolCall,
+    ToolDelta,
 )
 from llmlens.wire.anthropic_read import NAME as ANTHROPIC
 from llmlens.wire.anthropic_write import MessagesWriter, tool_id, tool_input, usage_body
@@ -37,10 +38,11 @@ def build_reply(reply: Reply, _model: str) -> dict[str, Any]:
     """`reply` as an answer of Converse, which names no model; the first choice only, Converse has no others."""
     choice = reply.choices[0] if reply.choices else Choice()
     tools = any(isinstance(p, ToolCall) for p in choice.parts)
+    word = finish_word(choice.finish_reason, BEDROCK_WORDS, has_tools=tools, detail=choice.finish_detail)
     content = [block for n, part in enumerate(choice.parts) if (block := build_part(part, n)) is not None]
     return {
         "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": finish_word(choice.finish_reason, BEDROCK_WORDS, has_tools=tools) or "end_turn",
+        "stopReason": word or "end_turn",
         **_details(choice.stop_sequence),
         "usage": _usage(usage_body(reply.usage)),
         "metrics": {"latencyMs": 0},
@@ -137,7 +139,7 @@ class ConverseWriter:
 def _as_anthropic(piece: Piece) -> Piece:
     if isinstance(piece, OtherDelta):
         return replace(piece, part=Other(ANTHROPIC, {"type": NAME, "block": dict(piece.part.value)}))
-    return piece
+    return replace(piece, signature=None) if isinstance(piece, ToolDelta) else piece
 
 
 # ── Anthropic's events → Converse's ───────────────────────────────────────────────────────────────────────────────

@@ -156,6 +156,8 @@ def _build_message(message: Message, parts: Sequence[Part], dropped: Dropped) ->
     blocks = _build_blocks(said, dropped)
     if blocks or not (calls or ours):
         built["content"] = _short(blocks)
+    if any(call.signature for call in calls):
+        dropped["tool_call.signature"] = None
     if calls:
         built["tool_calls"] = [tool_call(call, number) for number, call in enumerate(calls)]
     return built | ours

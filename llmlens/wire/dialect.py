@@ -95,3 +95,15 @@ class ChatDialect(Dialect):
     stream_writer: Callable[[str, str, bool], StreamWriter]
     call_path: Callable[[str, bool], str]
     writes: str = "text/event-stream; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountDialect(Dialect):
+    """A token counter, which the gateway answers itself where the provider has none.
+
+    parse_request: body → the ChatRequest whose input is to be counted. Raises WireError.
+    build_count:   input tokens → body of the answer.
+    """
+
+    parse_request: Callable[[Mapping[str, Any]], ChatRequest]
+    build_count: Callable[[int], dict[str, Any]]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmlens.errors import WireError
-from llmlens.records import Fault, Reply, Usage
-from llmlens.wire.dialect import SSE, Asked, ChatDialect, Dialect
+from llmlens.records import ChatRequest, Fault, Reply, Usage
+from llmlens.wire.dialect import SSE, Asked, ChatDialect, CountDialect
 from llmlens.wire.fields import dict_field, int_field, text_field
 from llmlens.wire.gemini_build import build_request
 from llmlens.wire.gemini_faults import fault_of_body, fault_of_json, gemini_error, gemini_fault_body
@@ -52,9 +52,19 @@ def read_count(status: int, body: bytes) -> Reply:
 
 
 def counted_texts(body: Mapping[str, Any]) -> list[str]:
-    """The texts to count: of the contents, or of a whole request in their place. Never raises."""
+    """The texts to count. Never raises."""
+    return prompt_texts(_counted(body))
+
+
+def counted_request(body: Mapping[str, Any]) -> ChatRequest:
+    """The request whose input is to be counted. Raises WireError."""
+    return parse_request(_counted(body))
+
+
+def _counted(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The contents to count, or a whole request in their place."""
     raw = camel(body)
-    return prompt_texts(as_dict(raw.get("generateContentRequest")) or raw)
+    return as_dict(raw.get("generateContentRequest")) or raw
 
 
 GEMINI_GENERATE = ChatDialect(
@@ -75,7 +85,7 @@ GEMINI_GENERATE = ChatDialect(
     call_path=call_path,
 )
 
-GEMINI_COUNT_TOKENS = Dialect(
+GEMINI_COUNT_TOKENS = CountDialect(
     name="gemini.count_tokens",
     operation="count_tokens",
     read_request=lambda body: Asked(model=text_field(body, "model")),
@@ -83,6 +93,8 @@ GEMINI_COUNT_TOKENS = Dialect(
     read_reply=read_count,
     fault_body=gemini_fault_body,
     prompt_texts=counted_texts,
+    parse_request=counted_request,
+    build_count=lambda n_tokens: {"totalTokens": n_tokens},
 )
 
 RAW_GEMINI = passed_through("raw", "raw", gemini_fault_body)

@@ -10,6 +10,7 @@ from llmlens.records import Document, Image, Other, Part, Text, Thinking, ToolCa
 from llmlens.wire.fields import dict_field, flag_field, required_text, text_field
 from llmlens.wire.gemini_fields import camel, camel_objects
 from llmlens.wire.gemini_read import NAME, kind_of
+from llmlens.wire.gemini_signature import opened
 from llmlens.wire.json_text import dumps
 
 _DOCUMENTS = ("application/", "text/")
@@ -57,7 +58,7 @@ def parse_part(part: dict[str, Any], calls: Calls, extra: dict[str, Any]) -> lis
     Raises:
         WireError: a field has the wrong type; the message names it.
     """
-    kind, signature = kind_of(part), text_field(part, "thoughtSignature")
+    kind, signature = kind_of(part), opened(text_field(part, "thoughtSignature"))
     for name in ("videoMetadata", "mediaResolution", "partMetadata"):
         if name in part:
             extra[f"parts.{name}"] = part[name]

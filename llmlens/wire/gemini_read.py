@@ -28,6 +28,7 @@ from llmlens.records import (
 from llmlens.wire.accumulate import reply_of
 from llmlens.wire.gemini_faults import fault_of_body, fault_of_json
 from llmlens.wire.gemini_partial import PartialCall
+from llmlens.wire.gemini_signature import opened
 from llmlens.wire.gemini_usage import usage_of
 from llmlens.wire.json_array import JsonArray
 from llmlens.wire.json_text import as_dict, as_int, as_list, as_str, dumps, is_int, loads
@@ -120,7 +121,7 @@ class GenerateReader(SseReader):
             out.append(Finished(reason, choice=index))
 
     def _part(self, part: dict[str, Any], index: int, out: list[Piece]) -> None:
-        kind, signature = kind_of(part), as_str(part.get("thoughtSignature"))
+        kind, signature = kind_of(part), opened(as_str(part.get("thoughtSignature")))
         if kind == "functionCall":
             self._call(as_dict(part["functionCall"]), signature, index, out)
         elif kind not in ("text", None):

@@ -17,6 +17,8 @@ from llmlens.records import (
     Part,
     ResponseFormat,
     Role,
+    Text,
+    Thinking,
     Tool,
     ToolChoice,
     ToolResult,
@@ -97,7 +99,21 @@ def _parse_contents(body: Mapping[str, Any], extra: Extra) -> list[Message]:
         parts = _parse_parts(raw, calls, extra)
         for is_result, group in groupby(parts, lambda p: isinstance(p, ToolResult)):
             messages.append(Message("tool" if is_result else role, tuple(group)))
+        if [message.role for message in messages[-2:]] == ["assistant", "assistant"]:
+            messages[-2:] = [Message("assistant", _joined(messages[-2].parts, messages[-1].parts))]
     return messages
+
+
+def _joined(before: tuple[Part, ...], after: tuple[Part, ...]) -> tuple[Part, ...]:
+    """One turn of the model from two contents: the SDK's chats keep what was streamed chunk by chunk."""
+    *rest, last = before
+    first, *more = after
+    if isinstance(last, Text) and isinstance(first, Text):
+        return (*rest, Text(last.text + first.text), *more)
+    if isinstance(last, Thinking) and isinstance(first, Thinking):
+        goes_on = last.signature is None and last.redacted is None and first.redacted is None
+        return (*rest, Thinking(last.text + first.text, first.signature), *more) if goes_on else (*before, *after)
+    return (*before, *after)
 
 
 def _parse_parts(raw: Mapping[str, Any], calls: Calls, extra: Extra) -> tuple[Part, ...]:

@@ -1,7 +1,7 @@
 """Answers → Gemini's GenerateContentResponses, plain and streamed (server-sent events). No I/O.
 
-Source: `google.genai.types` of google-genai 3, whose parts may hold a signature only as base64, which all providers'
-are. Function calls are written when the answer ends: Gemini knows no piece of one that every client could read.
+Source: `google.genai.types` of google-genai 3. Function calls are written when the answer ends: Gemini knows no piece
+of one that every client could read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,6 +34,7 @@ from llmlens.wire.anthropic_write import tool_input
 from llmlens.wire.finish import GEMINI_WORDS, finish_word
 from llmlens.wire.gemini_faults import gemini_error
 from llmlens.wire.gemini_read import NAME
+from llmlens.wire.gemini_signature import enclosed
 from llmlens.wire.gemini_usage import usage_body
 from llmlens.wire.json_text import dumps
 from llmlens.wire.sse import encode
@@ -44,7 +45,8 @@ RawPart = dict[str, Any]
 def build_reply(reply: Reply, model: str) -> dict[str, Any]:
     """`reply` as a GenerateContentResponse that shows `model`."""
     head = {"modelVersion": model, "responseId": reply.response_id or ""}
-    return {**_endings([(choice, parts_of(choice.parts)) for choice in reply.choices], reply.usage), **head}
+    told = [(choice, [shown(part) for part in parts_of(choice.parts)]) for choice in reply.choices]
+    return {**_endings(told, reply.usage), **head}
 
 
 def _endings(choices: list[tuple[Choice, list[RawPart]]], usage: Usage) -> dict[str, Any]:
@@ -109,6 +111,12 @@ def function_call(call: ToolCall, signature: str | None = None) -> RawPart:
     part: RawPart = {"functionCall": {**body, "name": call.name, "args": tool_input(call)}}
     signature = call.signature or signature
     return {**part, "thoughtSignature": signature} if signature else part
+
+
+def shown(part: RawPart) -> RawPart:
+    """`part` as a client can be told it: not every provider's signature is one for Google's clients."""
+    signature = part.get("thoughtSignature")
+    return {**part, "thoughtSignature": enclosed(signature)} if isinstance(signature, str) else part
 
 
 # ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +198,7 @@ class GenerateWriter:
         if part is None:
             return b""
         told.said = True
-        return self._event({"candidates": [{"content": {"parts": [part], "role": "model"}, "index": choice}]})
+        return self._event({"candidates": [{"content": {"parts": [shown(part)], "role": "model"}, "index": choice}]})
 
     def _of(self, choice: int) -> _Told:
         return self._told.setdefault(choice, _Told())
@@ -201,7 +209,7 @@ class GenerateWriter:
 
 def _ending(index: int, told: _Told) -> tuple[Choice, list[RawPart]]:
     calls = [ToolCall(c.id, c.name, "".join(c.arguments), c.signature) for c in told.calls.values()]
-    parts = [function_call(call) for call in calls]
+    parts = [shown(function_call(call)) for call in calls]
     blocked = told.reason is None and told.detail is not None and not (told.said or parts)
     # without a reason the stream would look cut
     return Choice(index, (), None if blocked else told.reason or "STOP", None, told.detail), parts

@@ -30,6 +30,7 @@ PROVIDER = "x-llmlens-provider"
 ATTEMPTS = "x-llmlens-attempts"
 OVERHEAD_MS = "x-llmlens-overhead-ms"
 DROPPED = "x-llmlens-dropped"
+ESTIMATED = "x-llmlens-estimated"  # "1": the gateway counted these tokens, not the provider
 SIMULATED = "x-llmlens-simulated"
 
 RECEIPT_COMMENT = b": llmlens-receipt "

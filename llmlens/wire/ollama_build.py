@@ -102,6 +102,7 @@ def _build_message(message: Message, parts: Sequence[Part], dropped: Dropped) ->
     if images := [data for p in parts if isinstance(p, Image) and (data := _image(p, dropped)) is not None]:
         built["images"] = images
     if calls := [p for p in parts if isinstance(p, ToolCall)]:
+        dropped.update({"tool_call.signature": None} if any(call.signature for call in calls) else {})
         built["tool_calls"] = [tool_call(call, number) for number, call in enumerate(calls)]
     known = Text | Refusal | Thinking | Image | ToolCall
     dropped.update(dict.fromkeys(_kind(p) for p in parts if not isinstance(p, known)))

@@ -47,6 +47,7 @@ class _Tool(Struct, gc=False):
     id: str | None = None
     function: _Function | None = None
     custom: _Function | None = None
+    extra_content: dict[str, Any] | None = None  # Google: the signature
 
 
 class _Message(Struct, gc=False):
@@ -96,6 +97,7 @@ class ChatReader(SseReader):
         self._model: str | None = None
         self._open: dict[int, bool] = {}  # choice → finish reason still awaited
         self._tools: dict[int, _ToolNumbers] = {}
+        self._thought: dict[int, list[str]] = {}  # choice → thinking whose signature may still come
         self._over = False  # ended or faulted
 
     def _event(self, event: Event, out: list[Piece]) -> None:
@@ -166,8 +168,9 @@ class ChatReader(SseReader):
     def _message(self, message: _Message, index: int, out: list[Piece]) -> None:
         if message.thinking_blocks:
             # they repeat `reasoning_content`, with the signature
-            out += _thinking_blocks(message.thinking_blocks, index)
+            out += _thinking_blocks(message.thinking_blocks, index, "".join(self._thought.pop(index, ())))
         elif text := message.reasoning_content or message.reasoning:
+            self._thought.setdefault(index, []).append(text)
             out.append(ThinkingDelta(text, None, None, index))
         elif message.reasoning_details:
             texts = [as_dict(d).get("text") or as_dict(d).get("summary") for d in message.reasoning_details]
@@ -187,7 +190,8 @@ class ChatReader(SseReader):
         for call in message.tool_calls or ():
             body = call.function or call.custom or _Function()
             number = numbers.of(call, body)
-            out.append(ToolDelta(number, call.id or None, body.name or None, _arguments(body), choice))
+            signature = signature_of(call.extra_content)
+            out.append(ToolDelta(number, call.id or None, body.name or None, _arguments(body), choice, signature))
         if (legacy := message.function_call) is not None:
             out.append(ToolDelta(0, None, legacy.name or None, _arguments(legacy), choice))
 
@@ -228,6 +232,13 @@ class _ToolNumbers:
         return self._last
 
 
+def signature_of(extra_content: Any) -> str | None:
+    """The signature of a tool call, which Google AI and Vertex put there under their own names."""
+    extra = as_dict(extra_content)
+    found = (as_str(as_dict(extra.get(name)).get("thought_signature")) for name in ("google", "vertex"))
+    return next(filter(None, found), None)
+
+
 def _arguments(body: _Function) -> str:
     raw = body.arguments if body.arguments is not None else body.input
     return dumps(raw).decode() if isinstance(raw, dict) else raw or ""
@@ -252,16 +263,17 @@ def _contents(content: list[Any], choice: int) -> list[Piece]:
     return out
 
 
-def _thinking_blocks(blocks: list[Any], choice: int) -> list[Piece]:
+def _thinking_blocks(blocks: list[Any], choice: int, said: str) -> list[Piece]:
+    """What `blocks` say beyond `said`, which came without its signature."""
     out: list[Piece] = []
     for block in map(as_dict, blocks):
-        text = block.get("thinking")
         if block.get("type") == "redacted_thinking":
             out.append(ThinkingDelta(redacted=as_str(block.get("data")) or "", choice=choice))
-        else:
-            out.append(
-                ThinkingDelta(text if isinstance(text, str) else "", as_str(block.get("signature")), None, choice)
-            )
+            continue
+        text, signature = as_str(block.get("thinking")) or "", as_str(block.get("signature"))
+        if signature and said and text.startswith(said):
+            text, said = text[len(said) :], ""
+        out.append(ThinkingDelta(text, signature, None, choice))
     return out
 
 
@@ -324,6 +336,7 @@ def _forgiving_tool(raw: dict[str, Any]) -> _Tool:
         id=as_str(raw.get("id")),
         function=_forgiving_function(raw.get("function")),
         custom=_forgiving_function(raw.get("custom")),
+        extra_content=as_dict(raw.get("extra_content")) or None,
     )
 
 

@@ -39,6 +39,8 @@ from llmlens.wire.fields import (
     text_field,
 )
 from llmlens.wire.json_text import as_dict, as_list, as_str, dumps
+from llmlens.wire.openai_read import signature_of
+from llmlens.wire.openai_shared import SHARED, carried, verbosity_of
 from llmlens.wire.openai_write import thinking_fields, tool_call
 
 NAME = "openai.chat"
@@ -128,7 +130,8 @@ def _parse_parts(raw: Mapping[str, Any], legacy_id: str | None) -> tuple[Part, .
     for call in objects(raw, "tool_calls"):
         function = dict_field(call, "function") or dict_field(call, "custom")
         arguments = text_field(function, "arguments") or text_field(function, "input") or ""
-        parts.append(ToolCall(text_field(call, "id"), required_text(function, "name"), arguments))
+        name, signature = required_text(function, "name"), signature_of(call.get("extra_content"))
+        parts.append(ToolCall(text_field(call, "id"), name, arguments, signature))
     if legacy := dict_field(raw, "function_call"):
         parts.append(ToolCall(legacy_id, required_text(legacy, "name"), text_field(legacy, "arguments") or ""))
     return tuple(parts)
@@ -220,7 +223,8 @@ MAX_STOPS = 4  # the API's own limit
 
 def build_request(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     """The body for OpenAI chat completions, and the names of what it cannot carry."""
-    dropped: dict[str, None] = dict.fromkeys(request.extra)
+    kept = carried(request.extra)
+    dropped: dict[str, None] = dict.fromkeys(name for name in request.extra if name not in kept)
     body: dict[str, Any] = {"model": request.model, "messages": _build_messages(request, dropped)}
     effort = request.reasoning_effort
     if effort is None and request.reasoning_budget_tokens is not None:
@@ -246,6 +250,8 @@ def build_request(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
         "reasoning_effort": effort,
         "n": request.n,
         "user": request.user,
+        "verbosity": verbosity_of(kept),
+        **{k: v for k, v in kept.items() if k in SHARED},
     }
     body.update({k: v for k, v in options.items() if v is not None})
     return body, list(dropped)

@@ -5,7 +5,6 @@ them among what it has stored.
 """
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 from llmlens.records import (
@@ -29,10 +28,7 @@ from llmlens.wire.effort import effort_of
 from llmlens.wire.openai_responses_read import NAME
 from llmlens.wire.openai_responses_request import SIGNED
 from llmlens.wire.openai_responses_write import call, reasoning
-
-# Chat completions and Responses mean the same by these.
-_SHARED = ("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier", "store")
-_TIERS = frozenset({"auto", "default", "flex", "priority", "scale"})  # Anthropic has other words
+from llmlens.wire.openai_shared import SHARED, carried, verbosity_of
 
 Dropped = dict[str, None]  # names, in order, each once
 Item = dict[str, Any]
@@ -43,8 +39,8 @@ def build_request(request: ChatRequest) -> tuple[Item, list[str]]:
 
     Nothing is kept at the provider unless the caller asked for it: `store` is false, and thinking comes back sealed.
     """
-    carried = _carried(request.extra)
-    dropped: Dropped = dict.fromkeys(name for name in request.extra if name not in carried)
+    kept = carried(request.extra)
+    dropped: Dropped = dict.fromkeys(name for name in request.extra if name not in (*kept, "reasoning.summary"))
     instructions, items = _build_turns(request.messages, dropped)
     thinking = _build_reasoning(request)
     signed = thinking is not None or any(item["type"] == "reasoning" for item in items)
@@ -57,24 +53,15 @@ def build_request(request: ChatRequest) -> tuple[Item, list[str]]:
         "max_output_tokens": request.max_output_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "text": _build_text(request.response_format, carried),
+        "text": _build_text(request.response_format, verbosity_of(kept)),
         "reasoning": thinking,
         "include": [SIGNED] if signed else None,
         "user": request.user,
     }
-    body = {"model": request.model, "input": items, "store": False, **{k: carried[k] for k in _SHARED if k in carried}}
+    body = {"model": request.model, "input": items, "store": False, **{k: v for k, v in kept.items() if k in SHARED}}
     body.update({k: v for k, v in options.items() if v is not None})
     _note_parameters(request, dropped)
     return body, list(dropped)
-
-
-def _carried(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the inbound dialect's own parameters has a place here."""
-    names = (*_SHARED, "verbosity", "text.verbosity", "reasoning.summary")
-    carried = {name: extra[name] for name in names if name in extra}
-    if str(carried.get("service_tier")) not in _TIERS:
-        carried.pop("service_tier", None)
-    return carried
 
 
 def _note_parameters(request: ChatRequest, dropped: Dropped) -> None:
@@ -137,6 +124,8 @@ def _item(role: str, content: str | list[Item]) -> Item:
 
 def _build_item(part: Thinking | ToolCall | ToolResult, number: int, dropped: Dropped) -> Item | None:
     if isinstance(part, ToolCall):
+        if part.signature:
+            dropped["tool_call.signature"] = None
         return call(part.id or f"call_{number}", part.name, part.arguments or "{}")
     if isinstance(part, ToolResult):
         return _build_result(part, dropped)
@@ -216,14 +205,11 @@ def _build_reasoning(request: ChatRequest) -> Item | None:
     return {k: v for k, v in built.items() if v is not None} or None
 
 
-def _build_text(wanted: ResponseFormat | None, carried: Mapping[str, Any]) -> Item | None:
-    built: Item = {}
+def _build_text(wanted: ResponseFormat | None, verbosity: Any) -> Item | None:
+    built: Item = {} if verbosity is None else {"verbosity": verbosity}
     if wanted is not None and wanted.kind == "schema":
         schema = {"name": wanted.name or "response", "schema": wanted.schema or {}, "strict": wanted.strict}
         built["format"] = {"type": "json_schema", **{k: v for k, v in schema.items() if v is not None}}
     elif wanted is not None:
         built["format"] = {"type": "json_object" if wanted.kind == "json" else "text"}
-    for name in ("verbosity", "text.verbosity"):
-        if name in carried:
-            built["verbosity"] = carried[name]
     return built or None

@@ -6,6 +6,7 @@ Source: `openai.types.responses.response_create_params` and `response_input_item
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from llmlens.errors import WireError
@@ -25,6 +26,7 @@ from llmlens.records import (
     ToolChoice,
     ToolResult,
 )
+from llmlens.wire.call_proof import proofs_joined
 from llmlens.wire.data_url import split_data_url
 from llmlens.wire.fields import (
     dict_field,
@@ -119,7 +121,7 @@ def _parse_input(body: Mapping[str, Any], extra: dict[str, Any]) -> list[Message
         else:
             # what ran on OpenAI's servers, or is kept there
             _note(extra, f"input.{kind}", raw)
-    return turns.messages
+    return [replace(m, parts=tuple(proofs_joined(m.parts))) for m in turns.messages]
 
 
 _KINDS = CALLS | _RESULTS | {"message"}

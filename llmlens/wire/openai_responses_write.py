@@ -1,7 +1,7 @@
 """Answers → OpenAI Responses, plain and streamed. No I/O.
 
-Source: `openai.types.responses` of openai 3. `created_at` is 0: this layer has no clock, and no SDK needs it. Ids of
-items are made of the answer's. Thinking is written as a summary, and its proof as `encrypted_content`.
+Source: `openai.types.responses` of openai 3. Ids of items are made of the answer's. Thinking is written as a summary,
+and its proof as `encrypted_content`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from llmlens.records import (
     Refusal,
     RefusalDelta,
     Reply,
+    Started,
     Text,
     TextDelta,
     Thinking,
@@ -31,6 +32,7 @@ from llmlens.records import (
     UsageSeen,
 )
 from llmlens.wire.accumulate import overlay
+from llmlens.wire.call_proof import proof, proofs_apart
 from llmlens.wire.faults import openai_error
 from llmlens.wire.finish import RESPONSES_WORDS, finish_word
 from llmlens.wire.json_text import dumps
@@ -69,12 +71,12 @@ def usage_body(usage: Usage) -> Item | None:
     }
 
 
-def _response(answer_id: str, model: str, status: str, **known: Any) -> Item:
+def _response(answer_id: str, model: str, created_s: int | None, status: str, **known: Any) -> Item:
     """A response object with every field that the SDK needs."""
     empty: Item = {
-        "created_at": 0, "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "output": [],
-        "parallel_tool_calls": True, "temperature": None, "tool_choice": "auto", "tools": [], "top_p": None,
-        "usage": None,
+        "created_at": created_s or 0, "error": None, "incomplete_details": None, "instructions": None, "metadata": {},
+        "output": [], "parallel_tool_calls": True, "temperature": None, "tool_choice": "auto", "tools": [],
+        "top_p": None, "usage": None,
     }  # fmt: skip
     return {"id": answer_id, "object": "response", "model": model, "status": status, **empty, **known}
 
@@ -125,7 +127,8 @@ def build_reply(reply: Reply, model: str) -> Item:
     choice = reply.choices[0] if reply.choices else Choice()
     answer_id = reply.response_id or ""
     status, fields = _ending(choice, reply.usage, reply.fault)
-    return _response(answer_id, model, status, output=_output(choice.parts, answer_id), **fields)
+    output = _output(proofs_apart(choice.parts), answer_id)
+    return _response(answer_id, model, reply.created_s, status, output=output, **fields)
 
 
 def _output(parts: Iterable[Part], answer_id: str) -> list[Item]:
@@ -180,6 +183,7 @@ class ResponsesWriter:
 
     def __init__(self, answer_id: str, model: str, include_usage: bool) -> None:
         self._id, self._model = answer_id, model  # usage is always part of the protocol
+        self._created_s: int | None = None
         self._number = 0  # of the next event
         self._begun = False
         self._closed = False
@@ -213,6 +217,8 @@ class ResponsesWriter:
         elif isinstance(piece, Ended):
             self._end(None, out)
         elif getattr(piece, "choice", 0) == 0:  # Responses has one choice
+            if isinstance(piece, Started):
+                self._created_s = self._created_s or piece.created_s
             self._begin(out)
             self._content(piece, out)
 
@@ -236,7 +242,7 @@ class ResponsesWriter:
         if self._begun:
             return
         self._begun = True
-        response = _response(self._id, self._model, "in_progress")
+        response = _response(self._id, self._model, self._created_s, "in_progress")
         self._emit("response.created", out, response=response)
         self._emit("response.in_progress", out, response=response)
 
@@ -250,7 +256,7 @@ class ResponsesWriter:
                 self._close_call(place, "".join(arguments), out)
         self._closed = True
         status, fields = _ending(self._choice, self._usage, fault)
-        response = _response(self._id, self._model, status, output=self._output, **fields)
+        response = _response(self._id, self._model, self._created_s, status, output=self._output, **fields)
         if fault is not None:
             self._emit("error", out, **error_fields(fault))
         name = status if status in ("failed", "incomplete") else "completed"
@@ -320,6 +326,8 @@ class ResponsesWriter:
     def _call(self, piece: ToolDelta, out: list[bytes]) -> None:
         if piece.index not in self._calls:
             self._close(out)
+            if piece.signature:
+                self._thinking(ThinkingDelta(redacted=proof(piece.signature)), out)
             place = len(self._output)
             body = call(piece.id or f"call_{piece.index}", piece.name or "", "")
             self._calls[piece.index] = (place, [])

@@ -1,8 +1,8 @@
 """Answers → OpenAI chat completions, plain and streamed. No I/O.
 
-Source: `openai.types.chat` of openai 3. `created` is 0: this layer has no clock, and no SDK needs it. Reasoning goes
-into `reasoning_content`, as most compatible servers do; where it carries a signature, `thinking_blocks` (LiteLLM's
-name) holds it too, so that a client which sends the message back can go on.
+Source: `openai.types.chat` of openai 3. Reasoning goes into `reasoning_content`, as most compatible servers do; where
+it carries a signature, `thinking_blocks` (LiteLLM's name) holds it too, so that a client which sends the message back
+can go on. The signature of a tool call is where Google's own OpenAI endpoint has it.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ from llmlens.records import (
     Refusal,
     RefusalDelta,
     Reply,
+    Started,
     Text,
     TextDelta,
     Thinking,
@@ -39,7 +40,7 @@ def build_reply(reply: Reply, model: str) -> dict[str, Any]:
     return {
         "id": reply.response_id or "",
         "object": "chat.completion",
-        "created": 0,
+        "created": reply.created_s or 0,
         "model": model,
         "choices": [_choice(choice) for choice in reply.choices],
         "usage": usage_body(reply.usage),
@@ -79,30 +80,40 @@ def thinking_fields(thoughts: list[Thinking]) -> dict[str, Any]:
     if text := "".join(p.text for p in thoughts):
         fields["reasoning_content"] = text
     if any(p.signature is not None or p.redacted is not None for p in thoughts):
-        fields["thinking_blocks"] = [_thinking_block(p.text, p.signature, p.redacted) for p in thoughts]
+        fields["thinking_blocks"] = [_thinking_block(p) for p in thoughts]
     return fields
 
 
-def _thinking_block(text: str, signature: str | None, redacted: str | None) -> dict[str, Any]:
-    if redacted is not None:
-        return {"type": "redacted_thinking", "data": redacted}
-    block = {"type": "thinking", "thinking": text}
-    return block if signature is None else {**block, "signature": signature}
+def _thinking_block(thought: Thinking) -> dict[str, Any]:
+    if thought.redacted is not None:
+        return {"type": "redacted_thinking", "data": thought.redacted}
+    block = {"type": "thinking", "thinking": thought.text}
+    return block if thought.signature is None else {**block, "signature": thought.signature}
 
 
 def tool_call(part: ToolCall, number: int) -> dict[str, Any]:
     """A tool call in a message. One without an id gets `call_<number>`: tool results must name it."""
     function = {"name": part.name, "arguments": part.arguments}
-    return {"id": part.id or f"call_{number}", "type": "function", "function": function}
+    return {"id": part.id or f"call_{number}", "type": "function", "function": function, **signed(part.signature)}
+
+
+def signed(signature: str | None) -> dict[str, Any]:
+    """The field of a tool call that carries its `signature`.
+
+    Source: https://ai.google.dev/gemini-api/docs/thought-signatures (OpenAI compatibility)
+    """
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
 class ChatWriter:
     """Writes a stream of chat completion chunks; finish reasons and usage are held until the end is known."""
 
     def __init__(self, answer_id: str, model: str, include_usage: bool) -> None:
-        self._head = {"id": answer_id, "object": "chat.completion.chunk", "created": 0, "model": model}
+        self._head: dict[str, Any] = {"id": answer_id, "object": "chat.completion.chunk", "created": 0, "model": model}
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._thought: dict[int, list[str]] = {}  # choice → what was thought and not yet signed
+        self._blocks: dict[int, int] = {}  # choice → thinking blocks so far
         self._tools: dict[int, set[int]] = {}  # choice → calls that were opened
         self._reasons: dict[int, str | None] = {}
         self._details: dict[int, str | None] = {}
@@ -146,7 +157,9 @@ class ChatWriter:
         return self._state(piece)
 
     def _state(self, piece: Piece) -> bytes:
-        if isinstance(piece, Finished):
+        if isinstance(piece, Started):
+            self._head["created"] = piece.created_s or self._head["created"]
+        elif isinstance(piece, Finished):
             self._reasons[piece.choice] = piece.reason or self._reasons.get(piece.choice)
             self._details[piece.choice] = piece.detail or self._details.get(piece.choice)
         elif isinstance(piece, UsageSeen):
@@ -156,12 +169,19 @@ class ChatWriter:
             return encode(None, dumps(openai_error(piece.fault)))
         elif isinstance(piece, Ended):
             return self.end()
-        return b""  # Started: our own id and model are shown; OtherDelta: nothing here can say it
+        return b""  # of Started our own id and model are shown; OtherDelta: nothing here can say it
 
     def _thinking(self, piece: ThinkingDelta) -> bytes:
+        """The block comes with its proof, and then has the whole text: clients join deltas, and send back the block."""
         delta: dict[str, Any] = {}
+        thought = self._thought.setdefault(piece.choice, [])
+        thought.append(piece.text)
         if piece.signature is not None or piece.redacted is not None:
-            delta["thinking_blocks"] = [_thinking_block(piece.text, piece.signature, piece.redacted)]
+            text = piece.text if piece.redacted is not None else "".join(thought)
+            number = self._blocks[piece.choice] = self._blocks.get(piece.choice, -1) + 1
+            block = _thinking_block(Thinking(text, piece.signature, piece.redacted))
+            delta["thinking_blocks"] = [{"index": number, **block}]  # by which the SDK joins lists
+            thought.clear()
         if piece.text:
             delta["reasoning_content"] = piece.text
         return self._delta(piece.choice, delta)
@@ -169,7 +189,7 @@ class ChatWriter:
     def _tool(self, piece: ToolDelta) -> bytes:
         opened = self._tools.setdefault(piece.choice, set())
         function: dict[str, Any] = {"arguments": piece.arguments}
-        call: dict[str, Any] = {"index": piece.index, "function": function}
+        call: dict[str, Any] = {"index": piece.index, "function": function, **signed(piece.signature)}
         if piece.index not in opened:
             opened.add(piece.index)
             call.update(id=piece.id or f"call_{piece.index}", type="function")

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from llmlens.catalog.models import Limits, limits, rows
-from llmlens.catalog.providers import load_catalog
+from llmlens.catalog.models import Limits, limits, limits_of, rows
+from llmlens.catalog.providers import Provider, load_catalog
 
 KEYS = {"providers", "models", "context_tokens", "max_output_tokens", "source", "checked"}
 INPUT_LIMITED = {"gemini", "vertex", "dashscope"}  # their output is not a part of the window
@@ -69,6 +69,8 @@ def test_a_name_that_is_written_out_has_the_figures_of_its_row(provider, pattern
         ("perplexity", "sonar-pro", 200_000, 8_000),
         ("together", "moonshotai/Kimi-K3", 1_048_576, None),
         ("openrouter", "openai/gpt-4o", 128_000, None),
+        ("huggingface", "moonshotai/Kimi-K3:together", 1_048_576, None),
+        ("vercel", "openai/gpt-4o", 128_000, None),
         # made up, and said so:
         ("sim", "large", 128_000, None),
         ("sim", "sim/large", 128_000, None),
@@ -100,6 +102,15 @@ def test_both_sources_are_named():
     assert limits("perplexity", "sonar-pro").source.startswith("litellm 1.109; genai-prices ")
 
 
+def test_a_model_is_named_as_callers_name_it():
+    providers = load_catalog()
+    assert limits_of("gpt-4o", providers) == limits("openai", "gpt-4o") == limits_of("openai/gpt-4o", providers)
+    assert limits_of("azure/gpt-4.1", providers).max_output_tokens == 32_768  # whether or not its address is known
+    assert limits_of("nobody/gpt-4o", providers) == Limits()
+    lab = {"lab": Provider("lab", "http://lab/v1", priced_as="openai")}
+    assert limits_of("lab/text-embedding-3-small", lab).context_tokens == 8_192
+
+
 def test_a_users_row_can_be_one_under_another_name():
     assert limits("lab", "text-embedding-3-small", priced_as="openai").context_tokens == 8_192
 
@@ -107,6 +118,7 @@ def test_a_users_row_can_be_one_under_another_name():
 def test_nothing_is_read_before_the_first_question():
     code = (
         "import sys, llmlens.catalog.models as m; assert m._by_provider.cache_info().currsize == 0;"
-        "m.limits('openai', 'gpt-4o'); m.limits('ollama', 'llama3'); print('genai_prices' in sys.modules)"
+        "m.limits('openai', 'gpt-4o'); print(m.shipped.cache_info().currsize, 'genai_prices' in sys.modules);"
+        "m.limits('openrouter', 'openai/gpt-4o'); print('genai_prices' in sys.modules)"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["0", "False", "False"]

@@ -59,7 +59,7 @@ def test_openai(fake, door):
     assert str(raw.http_response.url) == CHAT
     assert KEY not in repr(raw.http_response.request.headers.raw)
     assert {row["library"]: row["captured"] for row in door.report()} == {
-        "httpx2": 1, "httpx": 0, "aiohttp": 0, "requests": 0}  # fmt: skip
+        "httpx2": 1, "httpx": 0, "aiohttp": 0, "requests": 0, "urllib3": 0}  # fmt: skip
 
 
 def test_openai_stream(fake, door):

@@ -12,6 +12,7 @@ import httpx2
 import openai
 import pytest
 import requests
+import urllib3
 
 from llmlens.client import redirect
 from llmlens.client.gateway import stop
@@ -30,6 +31,7 @@ ORIGINALS = {
     (httpx.AsyncClient, "send"): httpx.AsyncClient.send,
     (aiohttp.ClientSession, "_request"): aiohttp.ClientSession._request,
     (requests.Session, "send"): requests.Session.send,
+    (urllib3.HTTPConnectionPool, "urlopen"): urllib3.HTTPConnectionPool.urlopen,
 }
 
 
@@ -189,12 +191,12 @@ from llmlens.client import redirect
 from llmlens.client.gateway import Gateway
 from llmlens.client.session import Session
 from llmlens.records import Secret
-known = ("httpx2", "httpx", "aiohttp", "requests")
+known = ("httpx2", "httpx", "aiohttp", "requests", "urllib3")
 assert not [name for name in known if name in sys.modules], "something was imported"
 url = sys.argv[1]
 session = Session(settings.load(environ={}), Gateway(url, Secret("k"), None, "99", None))
 door = redirect.install(session)
-assert [row["note"] for row in door.report()] == ["not imported"] * 4
+assert [row["note"] for row in door.report()] == ["not imported"] * 5
 finders = len(sys.meta_path)
 import httpx2, httpx, requests, aiohttp
 for module, make in ((httpx2, httpx2.Client), (httpx, httpx.Client), (requests, requests.Session)):
@@ -224,7 +226,19 @@ def test_libraries_imported_later_are_captured_too(fake):
 
 
 def test_importing_the_client_loads_no_library():
-    heavy = ("duckdb", "pandas", "altair", "numpy", "openai", "anthropic", "aiohttp", "requests", "httpx", "httpx2")
+    heavy = (
+        "duckdb",
+        "pandas",
+        "altair",
+        "numpy",
+        "openai",
+        "anthropic",
+        "aiohttp",
+        "requests",
+        "urllib3",
+        "httpx",
+        "httpx2",
+    )
     code = (
         "import sys; import llmlens.client.redirect, llmlens.client.ask, llmlens.client.query;"
         f"print([m for m in {heavy!r} if m in sys.modules])"

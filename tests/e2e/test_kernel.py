@@ -75,15 +75,15 @@ SHOW = "print(json.dumps(seen))"
 class Project:
     """A folder with its own store; `run` executes cells in a new kernel of it."""
 
-    def __init__(self, folder: Path, toml: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, toml: str, python: str = sys.executable) -> None:
+        self.folder, self.python = folder, python
         (folder / "llmlens.toml").write_text(toml)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("LLMLENS_")}
 
     def run(self, *cells: str) -> list[str]:
         """The text that every cell printed; an error in a cell is an error of the test."""
         done = subprocess.run(
-            [sys.executable, str(RUN_CELLS)], input=json.dumps(cells), cwd=self.folder, env=self.env,
+            [self.python, str(RUN_CELLS)], input=json.dumps(cells), cwd=self.folder, env=self.env,
             capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
@@ -92,7 +92,7 @@ class Project:
     def cli(self, *arguments: str) -> str:
         """What `llmlens …` prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "llmlens", *arguments],
+            [self.python, "-m", "llmlens", *arguments],
             cwd=self.folder, env=self.env, capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         return done.stdout

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,8 +37,8 @@ def replay_module() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def playback() -> Iterator[str]:
+@contextmanager
+def playing() -> Iterator[str]:
     """The address of a provider that plays the recordings."""
     replay = replay_module()
     folder = (shared() or pytest.skip("no recordings")) / "data/traffic"
@@ -48,6 +49,13 @@ def playback() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def playback() -> Iterator[str]:
+    """The address of a provider that plays the recordings."""
+    with playing() as url:
+        yield url
 
 
 def config_for(playback: str) -> str:
