@@ -68,7 +68,7 @@ def run(folder: Path, names: list[str], python: str = sys.executable) -> Noteboo
 
 def cells(names: list[str], playback: str, *, directly: bool) -> list[str]:
     """A cell per SDK."""
-    report = "from tests.e2e import sdk_calls\nawait sdk_calls.report({!r}, {!r}, directly={})"
+    report = "from tests.e2e import sdk_report\nawait sdk_report.report({!r}, {!r}, directly={})"
     return [report.format(name, playback, directly) for name in names]
 
 
