@@ -32,6 +32,8 @@ SDKS = {
     "groq": "groq",
     "ollama": "ollama",
     "litellm": "litellm",
+    "langchain-openai": "langchain_openai",
+    "boto3": "boto3",
 }
 BASE_URLS = (
     "OPENAI_BASE_URL",
