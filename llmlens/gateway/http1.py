@@ -104,8 +104,8 @@ class Connection(asyncio.Protocol):
     """One connection, one answer at a time. The parser calls the `on_…` methods."""
 
     __slots__ = (
-        "_bodiless", "_deadline", "_ends_with_connection", "_heard", "_parser", "_paused", "_pool", "_silence_s",
-        "_timer", "_unsent", "closed", "idle_since", "place", "response", "transport", "unused_bytes",
+        "_bodiless", "_deadline", "_ends_with_connection", "_heard", "_now", "_parser", "_paused", "_pool",
+        "_silence_s", "_timer", "_unsent", "closed", "idle_since", "place", "response", "transport", "unused_bytes",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", place: Place) -> None:
@@ -116,6 +116,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.idle_since = 0.0
         self._parser = HttpResponseParser(self)
+        self._now = asyncio.get_running_loop().time
         self._timer: asyncio.TimerHandle | None = None
         self._heard = self._deadline = self._silence_s = 0.0
         self.unused_bytes = self._unsent = 0
@@ -158,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         if self._paused:
-            self._paused, self._heard = False, asyncio.get_running_loop().time()
+            self._paused, self._heard = False, self._now()
             cast("asyncio.Transport", self.transport).resume_reading()
 
     def abort(self) -> None:
@@ -181,7 +182,7 @@ class Connection(asyncio.Protocol):
         if response is None:  # nobody asked
             self.abort()
             return
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._now()
         self.unused_bytes += len(data)
         try:
             if self.unused_bytes > MAX_HEAD_BYTES:

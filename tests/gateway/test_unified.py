@@ -12,16 +12,18 @@ import openai
 import pytest
 from google.genai import errors
 
-from llmlens.records import Reply
+from llmlens.records import Ended, Finished, Reply, TextDelta, Usage, UsageSeen
+from llmlens.wire import COHERE_CHAT
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.json_text import dumps
+from tests.conftest import KEY
 from tests.gateway.sdk_callers import ASK, ERRORS, Seen, meaning, parsed
-from tests.gateway.unified import PROVIDERS, Unified, chat_dialect, unified
+from tests.gateway.unified import CALL, PROVIDERS, Unified, chat_dialect, gemini, given, unified
 from tests.wire.test_recorded import ROWS, Row, body_of
 
 __all__ = ["unified"]  # a fixture
 
 CHAT_ROWS = [row for row in ROWS if row["dialect"] in PROVIDERS]
-IDS = "call_1", "call_2"
 
 
 def read(row: Row) -> Reply:
@@ -109,3 +111,93 @@ def test_every_recorded_answer_is_understood(unified: Unified, inbound: str) -> 
     assert len(logged) == len(rows)
     assert {row["dialect"] for row in logged} == {inbound}
     assert {row["upstream_dialect"] for row in logged} == PROVIDERS.keys() - {inbound}
+
+
+# ── what no recording shows ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("inbound", ["openai.chat", "openai.responses", "anthropic.messages"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_without_an_id_get_one_of_their_own(unified: Unified, inbound: str, *, stream: bool) -> None:
+    body = gemini({"functionCall": CALL}, {"functionCall": CALL})
+    unified.answers[:] = [given("gemini.generate", b"data: " + dumps(body) + b"\n\n" if stream else body)]
+    first, second = (unified.ask(inbound, "gemini.generate", stream=stream) for _ in range(2))
+    assert first.calls == second.calls == [("weather", {"city": "Bern"})] * 2
+    assert len({*first.ids, *second.ids}) == 4
+
+
+@pytest.mark.parametrize("inbound", ASK)
+def test_a_wait_reaches_the_caller_wherever_the_provider_says_it(unified: Unified, inbound: str) -> None:
+    wait = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2.5s"}
+    told = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "slower", "details": [wait]}}
+    outbound = "openai.chat" if inbound == "gemini.generate" else "gemini.generate"
+    headers = {"retry-after": "3"} if outbound == "openai.chat" else {}
+    error = {"error": {"message": "slower", "type": "rate_limit"}} if outbound == "openai.chat" else told
+    unified.answers[:] = [given(outbound, error, 429, **headers)]
+    with pytest.raises(ERRORS, match="slower") as caught:
+        unified.ask(inbound, outbound)
+    raised: Any = caught.value
+    if inbound == "gemini.generate":
+        assert raised.details["error"]["details"][-1]["retryDelay"] == "3.000s"
+    else:
+        assert raised.response.headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize("inbound", ASK)
+def test_an_error_in_the_place_of_an_answer_has_its_status(unified: Unified, inbound: str) -> None:
+    """OpenRouter says 200 and then that it failed; a proxy's page says nothing at all."""
+    failed = {"error": {"message": "no provider", "code": 503}}
+    outbound = "cohere.chat_v2" if inbound == "openai.chat" else "openai.chat"
+    for body, status, words in ((failed, 503, "no provider"), (b"{<html>welcome", 502, "gave no answer")):
+        unified.answers[:] = [given(outbound, body)]
+        with pytest.raises(ERRORS, match=words) as caught:
+            unified.ask(inbound, outbound)
+        assert getattr(caught.value, "status_code", getattr(caught.value, "code", None)) == status
+
+
+@pytest.mark.parametrize("inbound", ASK)
+def test_an_answer_in_one_piece_to_a_call_for_a_stream(unified: Unified, inbound: str) -> None:
+    outbound = "cohere.chat_v2"
+    message = {"role": "assistant", "content": [{"type": "text", "text": "hi"}]}
+    usage = {"tokens": {"input_tokens": 7, "output_tokens": 3}}
+    unified.answers[:] = [given(outbound, {"id": "i", "finish_reason": "COMPLETE", "message": message, "usage": usage})]
+    seen = unified.ask(inbound, outbound, stream=True)
+    assert (seen.text, seen.ended, seen.usage) == ("hi", "stop", (7, 3))
+
+
+def test_a_stream_of_chunks_has_its_time_and_no_usage_unless_asked(unified: Unified) -> None:
+    unified.answers[:] = [given("gemini.generate", b"data: " + dumps(gemini({"text": "hi"})) + b"\n\n")]
+    create = unified.clients["openai.chat"].chat.completions.create
+    asked: dict[str, Any] = {"model": "gemini-generate/m", "messages": [{"role": "user", "content": "x"}]}
+    chunks = list(create(**asked, stream=True))
+    assert all(abs(chunk.created - time.time()) < 60 for chunk in chunks)
+    assert {chunk.usage for chunk in chunks} == {None}
+    last = list(create(**asked, stream=True, stream_options={"include_usage": True}))[-1]
+    assert (last.choices, last.usage.total_tokens) == ([], 10)
+
+
+async def test_the_async_clients_read_the_same(unified: Unified) -> None:
+    url, headers = unified.gateway.url, {"x-llmlens-cache": "off"}
+    unified.answers[:] = [given("cohere.chat_v2", COHERE_STREAM)]
+    options: dict[str, Any] = {"api_key": KEY, "max_retries": 0, "default_headers": headers}
+    question: Any = [{"role": "user", "content": "x"}]
+    async with openai.AsyncOpenAI(**options, base_url=f"{url}/v1") as client:
+        async with client.chat.completions.stream(model="cohere-chat_v2/m", messages=question) as stream:
+            chat = (await stream.get_final_completion()).choices[0].message.content
+        async with client.responses.stream(model="cohere-chat_v2/m", input="x") as events:
+            response = (await events.get_final_response()).output_text
+    async with (
+        anthropic.AsyncAnthropic(**options, base_url=url) as claude,
+        claude.messages.stream(model="cohere-chat_v2/m", messages=question, max_tokens=9) as said,
+    ):
+        message = await said.get_final_text()
+    google = unified.clients["gemini.generate"].aio
+    chunks = await google.models.generate_content_stream(model="cohere-chat_v2/m", contents="x")
+    parts = [chunk.text async for chunk in chunks if chunk.text]
+    await google.aclose()
+    assert [chat, response, message, "".join(parts)] == ["Hello"] * 4
+
+
+COHERE_STREAM = COHERE_CHAT.stream_writer("i", "m", True).write(
+    [TextDelta("Hel"), TextDelta("lo"), Finished("COMPLETE"), UsageSeen(Usage(7, 3)), Ended()]
+)

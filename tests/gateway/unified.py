@@ -74,6 +74,16 @@ def given(dialect: str, body: bytes | Mapping[str, Any], status: int = 200, **he
     return {"dialect": dialect, "stream": stream, "response": {**answer, "headers": {"content-type": kind, **headers}}}
 
 
+CALL = {"name": "weather", "args": {"city": "Bern"}}
+
+
+def gemini(*parts: Any) -> dict[str, Any]:
+    """An answer of Gemini that says `parts`."""
+    counts = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
+    content = {"role": "model", "parts": [*parts]}
+    return {"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": counts}
+
+
 @pytest.fixture
 def unified(
     start: Callable[..., Running],
