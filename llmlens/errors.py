@@ -7,6 +7,7 @@ LensError
 │   ├── StoreLocked      another process holds the database file
 │   └── QueryError       the SQL of the caller is wrong or not allowed
 ├── StudyError           an experiment or a comparison cannot be made of what was given
+├── PromptError          a prompt cannot be made, found or filled in
 ├── WireError            bytes that the dialect they came in does not allow
 ├── CallError            one LLM call did not end well; carries the `Fault`
 └── Denied               the gateway refuses a call; nothing was sent and nothing is owed
@@ -49,6 +50,10 @@ class QueryError(StoreError):
 
 class StudyError(LensError):
     """An experiment or a comparison cannot be made of what was given; says what to do."""
+
+
+class PromptError(LensError):
+    """A prompt cannot be made, found or filled in; names the message, the line or the variable."""
 
 
 class WireError(LensError):

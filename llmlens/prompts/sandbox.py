@@ -2,7 +2,7 @@
 
 Jinja's sandbox keeps a template away from the interpreter, but not from its memory and time
 (https://jinja.palletsprojects.com/en/stable/sandbox/, "Security Considerations"). Here every loop, call, filter,
-test and operator pays from the `Budget` of its rendering before it runs: the syntax tree is rewritten so.
+test and operator pays from the `Budget` of its rendering before it runs.
 
 As in most tools for prompts, a line that holds nothing but a block tag leaves no empty line behind (`trim_blocks`,
 `lstrip_blocks`).
@@ -18,16 +18,26 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
 
 from llmlens.errors import PromptError
 from llmlens.prompts.budget import CHARS_PER_UNIT, OPERATION, Budget, small
-from llmlens.prompts.words import BUDGET, FILTERS, READ_BY, READ_BY_CHARACTER, TESTS, UNREAD_BY
-from llmlens.prompts.words import call_method, formatted, settled
+from llmlens.prompts.paying import Paying
+from llmlens.prompts.words import (
+    BUDGET,
+    FILTERS,
+    READ_BY,
+    READ_BY_CHARACTER,
+    TESTS,
+    UNREAD_BY,
+    call_method,
+    formatted,
+    settled,
+)
 
 MAX_TEMPLATE_CHARS = 1_000_000
-MAX_TOKENS = 20_000  # of the template language: names, operators, braces; plain text is one token
+MAX_TOKENS = 10_000  # of the template language: names, operators, braces; plain text is one token
 MAX_TEXT_CHARS = 4_000_000
+MAX_RANGE = 100_000
 _FILE = "<template>"
 
 
@@ -78,9 +88,9 @@ def compile_text(source: str) -> Compiled:
             if count > MAX_TOKENS:
                 raise PromptError(f"the template has more than {MAX_TOKENS:,} names, operators and braces")
         tree = _ENVIRONMENT.parse(source)
-        variables = frozenset(meta.find_undeclared_variables(tree))
+        variables = _variables(tree)
         optional = frozenset(_optional(tree)) & variables
-        code = _ENVIRONMENT.compile(_Paying().visit(tree), filename=_FILE)
+        code = _ENVIRONMENT.compile(Paying().visit(tree), filename=_FILE)
     except TemplateSyntaxError as error:
         raise PromptError(f"line {error.lineno}: {error.message}{_hint(error.message or '')}") from None
     except (TemplateError, ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
@@ -101,91 +111,19 @@ def _reason(error: Exception) -> str:
     return str(error) if known else f"{type(error).__name__}: {error}"
 
 
+def _variables(tree: nodes.Template) -> frozenset[str]:
+    """As `meta.find_undeclared_variables`, but without folding constants."""
+    finder = meta.TrackingCodeGenerator(_ENVIRONMENT)
+    finder.optimizer = None
+    finder.visit(tree)
+    return frozenset(finder.undeclared_identifiers)
+
+
 def _optional(tree: nodes.Template) -> Iterator[str]:
     asked = [*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter)]
     for node in asked:
         if node.name in {"defined", "undefined", "default", "d"} and isinstance(node.node, nodes.Name):
             yield node.node.name
-
-
-# ── the syntax tree, rewritten so that it pays ────────────────────────────────────────────────────────────────────
-
-_ALLOWED = (
-    nodes.Template, nodes.Output, nodes.For, nodes.If, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.With,
-    nodes.Assign, nodes.AssignBlock, nodes.Name, nodes.NSRef, nodes.Literal, nodes.Pair, nodes.Keyword,
-    nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Call, nodes.Getitem, nodes.Getattr, nodes.Slice, nodes.Concat,
-    nodes.Compare, nodes.Operand, nodes.BinExpr, nodes.UnaryExpr, nodes.Scope,
-)  # fmt: skip
-_KEYWORDS = {"FromImport": "from … import", "ScopedEvalContextModifier": "autoescape"}
-
-
-class _Paying(NodeTransformer):
-    """Puts the internal filters ` counted`, ` spent` and ` weighed` where work is done. Each node is made new once."""
-
-    def generic_visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> nodes.Node:
-        if not isinstance(node, _ALLOWED):
-            name = type(node).__name__
-            _refuse(node, f"{{% {_KEYWORDS.get(name, name.lower())} %}} is not allowed in a prompt")
-        return super().generic_visit(node, *args, **kwargs)
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        if node.recursive:
-            _refuse(node, "recursive loops are not allowed in a prompt; a macro may call itself")
-        weight = _weight(node)
-        self.generic_visit(node)
-        node.iter = _filtered(node.iter, " counted", weight)
-        return node
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
-        weight = _weight(node)
-        self.generic_visit(node)
-        pay = _filtered(_const(0, node), " spent", weight)
-        node.body.insert(0, nodes.ExprStmt(pay, lineno=node.lineno, environment=node.environment))
-        return node
-
-    visit_CallBlock = visit_Macro
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
-        self.generic_visit(node)
-        node.expr = _filtered(node.expr, " weighed")
-        for operand in node.ops:
-            operand.expr = _filtered(operand.expr, " weighed")
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        self.generic_visit(node)
-        node.nodes = [_filtered(part, " weighed") for part in node.nodes]
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
-        self.generic_visit(node)
-        if isinstance(node.arg, nodes.Slice):  # a copy; the sandbox does not see it
-            node.node = _filtered(node.node, " copied")
-        return node
-
-    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
-        self.generic_visit(node)
-        node.key = _filtered(node.key, " weighed")
-        return node
-
-
-def _refuse(node: nodes.Node, why: str) -> None:
-    raise TemplateSyntaxError(why, node.lineno)
-
-
-def _const(value: int, like: nodes.Node) -> nodes.Const:
-    return nodes.Const(value, lineno=like.lineno, environment=like.environment)
-
-
-def _filtered(node: nodes.Expr, name: str, *args: int) -> nodes.Expr:
-    values = [_const(arg, node) for arg in args]
-    return nodes.Filter(node, name, values, [], None, None, lineno=node.lineno, environment=node.environment)
-
-
-def _weight(node: nodes.Node) -> int:
-    """The units that one pass through everything in `node` takes at most, but for what loops and calls in it add."""
-    texts = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
-    return 1 + sum(1 for _ in node.find_all(nodes.Node)) + texts // CHARS_PER_UNIT
 
 
 # ── the environment ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +151,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, BuiltinMethodType) and owner is not None:
             own = {key: value for key, value in kwargs.items() if not key.startswith("_")}
             return call_method(budget, owner, obj.__name__, args, own)
-        if isinstance(obj, Macro) or any(obj is own for own in self.globals.values()) or _is_loop_method(obj):
+        if (
+            isinstance(obj, (Macro, Undefined))
+            or any(obj is own for own in self.globals.values())
+            or _is_loop_method(obj)
+        ):
             return super().call(context, obj, *args, **kwargs)
         raise PromptError(f"{getattr(obj, '__name__', type(obj).__name__)!r} cannot be called in a prompt")
 
@@ -243,7 +185,16 @@ def _exponent(operator: str, left: float, right: float) -> float:
 
 
 def _is_loop_method(obj: Any) -> bool:
-    return isinstance(obj, MethodType) and isinstance(obj.__self__, LoopContext) and obj.__name__ in {"cycle", "changed"}
+    return (
+        isinstance(obj, MethodType) and isinstance(obj.__self__, LoopContext) and obj.__name__ in {"cycle", "changed"}
+    )
+
+
+def _range(*ends: int) -> range:
+    numbers = range(*ends)
+    if numbers[MAX_RANGE:]:
+        raise PromptError(f"range() of more than {MAX_RANGE:,} numbers")
+    return numbers
 
 
 def _finalize(context: Context, value: Any) -> Any:
@@ -283,14 +234,14 @@ def _paying_filter(name: str) -> Callable[..., Any]:
     def call(context: Context, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         budget: Budget = context[BUDGET]
         budget.spend(OPERATION)
-        before = budget.left
+        texts = 0
         for arg in (*args, *kwargs.values()):
             budget.weigh(arg)
-        for_each = 1 + before - budget.left  # an argument may be read once for each item: `map(attribute="a.b.c")`
+            texts += len(arg) if isinstance(arg, str) else 0
         if name not in UNREAD_BY:
             budget.weigh(value)
         if name in READ_BY_CHARACTER and hasattr(value, "__len__"):
-            budget.spend(len(value) * for_each)
+            budget.spend(len(value) * (1 + texts))  # a path is followed for each item: `map(attribute="a.b.c")`
         return settled(budget, _PRISTINE.call_filter(name, value, args, kwargs, context))
 
     return pass_context(call)
@@ -315,15 +266,21 @@ def _environment(filters: Mapping[str, Callable[..., Any]], tests: Mapping[str, 
         lstrip_blocks=True,
         keep_trailing_newline=True,
         cache_size=0,
+        optimized=False,  # folding constants takes the square of the length of `1+1+1…`
     )
     made.filters = dict(filters)
     made.tests = dict(tests)
-    made.globals = {"dict": dict, "namespace": Namespace, "range": made.globals["range"]}
+    made.globals = {"dict": dict, "namespace": Namespace, "range": _range}
     return made
 
 
 _PRISTINE = _environment(FILTERS, TESTS)
-_INTERNAL = {" counted": _counted, " spent": _spent, " weighed": _weighed, " copied": _copied}
+_INTERNAL: Mapping[str, Callable[..., Any]] = {
+    " counted": _counted,
+    " spent": _spent,
+    " weighed": _weighed,
+    " copied": _copied,
+}
 _ENVIRONMENT = _environment(
     {**{name: _paying_filter(name) for name in FILTERS}, **{k: pass_context(v) for k, v in _INTERNAL.items()}},
     {name: _paying_test(name) for name in TESTS},

@@ -45,6 +45,7 @@ class PromptTemplate:
         put(self, "expects", None if self.expects is None else tuple(sorted(set(self.expects))))
         if not self.sections:
             raise PromptError("a prompt needs at least one message")
+        self._compiled()  # so that no prompt exists that cannot be filled in
         if unused := [name for name in self.defaults if name not in self.variables]:
             raise PromptError(f"default for {_names(unused)}, but {self._takes(unused[0])}")
         self._check_expects()
@@ -114,7 +115,8 @@ class PromptTemplate:
             unused = [name for name in values if name not in self.variables]
             near = get_close_matches(missing[0], unused, n=1)
             given = _names(values) if values else "nothing"
-            raise PromptError(f"missing: {_names(missing)}; given: {given}" + (f"; is it {near[0]!r}?" if near else ""))
+            hint = f"; is {near[0]!r} meant?" if near else ""
+            raise PromptError(f"missing: {_names(missing)}; given: {given}{hint}")
         unknown = [name for name in values if name not in self.variables]
         if unknown and not allow_unknown:
             raise PromptError(f"unknown: {_names(unknown)}; {self._takes(unknown[0])}")

@@ -36,6 +36,8 @@ METHODS: Mapping[type, frozenset[str]] = {
     float: frozenset({"is_integer"}),
 }
 _MANY_PIECES = frozenset({"rsplit", "split", "splitlines"})
+_SLOW = frozenset({"lstrip", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "strip"})
+"""Python's time for these can be the length of the text times that of the argument."""
 
 
 def call_method(budget: Budget, owner: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,6 +55,8 @@ def call_method(budget: Budget, owner: Any, name: str, args: tuple[Any, ...], kw
         budget.weigh(owner)
     if name in _MANY_PIECES:
         budget.spend(len(owner))
+    if name in _SLOW:
+        budget.write(len(owner) * sum(len(arg) for arg in (*args, *kwargs.values()) if isinstance(arg, str)))
     return settled(budget, getattr(owner, name)(*args, **kwargs))
 
 
@@ -73,16 +77,18 @@ def settled(budget: Budget, result: Any) -> Any:
 
 
 def joined(budget: Budget, separator: Any, items: Iterable[Any]) -> str:
+    if isinstance(items, str):
+        budget.spend(len(items))
     texts = [str(item) for item in items]
     budget.write(len(str(separator)) * len(texts))
     return str(separator).join(texts)
 
 
 def replaced(budget: Budget, text: Any, old: Any, new: Any, count: int = -1) -> str:
-    text, old, new = str(text), str(old), str(new)
-    places = text.count(old)
-    budget.write(len(text) + len(new) * (places if count < 0 else min(places, count)))
-    return text.replace(old, new, count)
+    whole, part = str(text), str(old)
+    places = whole.count(part)
+    budget.write(len(whole) + len(str(new)) * (places if count < 0 else min(places, count)))
+    return whole.replace(part, str(new), count)
 
 
 def _join(context: Context, items: Iterable[Any], d: str = "", attribute: Any = None) -> str:
@@ -99,7 +105,13 @@ def _indent(context: Context, text: Any, width: int | str = 4, first: bool = Fal
     lead = " " * within(width, MAX_INDENT) if isinstance(width, int) else str(width)
     lines = str(text).split("\n")
     context[BUDGET].write(len(lead) * len(lines))
-    return "\n".join(lead + line if (number or first) and (line or blank) else line for number, line in enumerate(lines))
+    return "\n".join(
+        lead + line if (number or first) and (line or blank) else line for number, line in enumerate(lines)
+    )
+
+
+def _trim(context: Context, text: Any, chars: str | None = None) -> Any:
+    return call_method(context[BUDGET], str(text), "strip", (chars,), {})
 
 
 def _round(context: Context, number: Any, precision: int = 0, method: str = "common") -> float:
@@ -155,7 +167,7 @@ def formatted(budget: Budget, text: str, values: Any) -> str:
     budget.write(places * 400)  # 99 of width, or a float of 309 digits with 99 after its point
     if isinstance(values, dict):  # each can be named more than once
         budget.write(places * max((len(str(value)) for value in values.values()), default=0))
-    return text % values
+    return str(text % values)
 
 
 def within(number: int, most: int) -> int:
@@ -167,10 +179,10 @@ def within(number: int, most: int) -> int:
 
 _OWN_METHODS: Mapping[str, Callable[..., Any]] = {"join": joined, "replace": replaced}
 _JINJAS = """abs capitalize count d default dictsort first float groupby int items last length list lower map max min
-    reject rejectattr reverse select selectattr sort string title trim truncate unique upper urlencode wordcount"""
+    reject rejectattr reverse select selectattr sort string title truncate unique upper urlencode wordcount"""
 _OWN: Mapping[str, Callable[..., Any]] = {
     "e": _escape, "escape": _escape, "format": _format, "indent": _indent, "join": _join,
-    "replace": _replace, "round": _round, "sum": _sum, "tojson": _tojson,
+    "replace": _replace, "round": _round, "sum": _sum, "tojson": _tojson, "trim": _trim,
 }  # fmt: skip
 FILTERS: Mapping[str, Callable[..., Any]] = {
     **{name: JINJA_FILTERS[name] for name in _JINJAS.split()},
@@ -178,29 +190,38 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
 }
 UNREAD_BY = frozenset({"count", "d", "default", "first", "last", "length"})
 """The filters that do not look into their value."""
-READ_BY_CHARACTER = frozenset(_JINJAS.split()) - UNREAD_BY - frozenset(
-    "abs capitalize float int lower string trim truncate upper".split()
-) | {"join", "sum"}
+READ_BY_CHARACTER = (frozenset(FILTERS) - UNREAD_BY - frozenset(_OWN) - {
+    "abs", "capitalize", "float", "int", "lower", "string", "truncate", "upper"
+}) | {"join", "sum"}  # fmt: skip
 """The filters that make a list of their value, be it a text."""
 
 
 # ── tests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _remainder(value: Any, number: Any) -> Any:
-    """`value % number` of numbers; of a text it would be a format."""
-    if not isinstance(value, (int, float)) or not isinstance(number, (int, float)):
+def _divisible(value: Any, num: Any) -> bool:
+    """Of numbers only: `%` of a text would be a format."""
+    if not isinstance(value, (int, float)) or not isinstance(num, (int, float)):
         raise PromptError(f"{type(value).__name__} is not a number that could be divided")
-    return small(value) % small(number)
+    return bool(small(value) % small(num) == 0)
 
 
-_PLAIN_TESTS = """defined undefined none boolean false true integer float string mapping number sequence iterable
-    sameas lower upper in == eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le"""
+def _even(value: Any) -> bool:
+    return _divisible(value, 2)
+
+
+def _odd(value: Any) -> bool:
+    return not _divisible(value, 2)
+
+
+_ASKING = "defined undefined none boolean false true integer float string mapping number sequence iterable sameas"
+_READING = "lower upper in == eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le"
+_JINJA_TESTS: Mapping[str, Any] = JINJA_TESTS
 TESTS: Mapping[str, Callable[..., Any]] = {
-    **{name: JINJA_TESTS[name] for name in _PLAIN_TESTS.split()},
-    "odd": lambda value: _remainder(value, 2) == 1,
-    "even": lambda value: _remainder(value, 2) == 0,
-    "divisibleby": lambda value, num: _remainder(value, num) == 0,
+    **{name: _JINJA_TESTS[name] for name in f"{_ASKING} {_READING}".split()},
+    "odd": _odd,
+    "even": _even,
+    "divisibleby": _divisible,
 }
-READ_BY = frozenset("lower upper in == eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le".split())
+READ_BY = frozenset(TESTS) - frozenset(_ASKING.split())
 """The tests that look into their value; the others only ask what it is."""

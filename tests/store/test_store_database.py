@@ -41,14 +41,18 @@ def test_steps_are_applied_once_in_order_and_whole(tmp_path):
     path = tmp_path / "old.duckdb"
     old_store(path)
     newest = schema.migrations()[-1].version
-    two = schema.Migration(newest + 1, "ALTER TABLE log.call ADD COLUMN mood VARCHAR; UPDATE log.call SET mood = 'fine'")
+    two = schema.Migration(
+        newest + 1, "ALTER TABLE log.call ADD COLUMN mood VARCHAR; UPDATE log.call SET mood = 'fine'"
+    )
     broken = schema.Migration(newest + 2, "CREATE TABLE log.half (a INTEGER); SELECT no_such_thing")
     with duckdb.connect(str(path)) as connection:
         with pytest.raises(StoreError, match="the store is unchanged"):
             schema.bring_up_to_date(connection, path, (*schema.migrations(), two, broken))
         schema.bring_up_to_date(connection, path, (*schema.migrations(), two))
         assert connection.execute("SELECT mood FROM log.call").fetchall() == [("fine",)]
-        assert connection.execute("SELECT value FROM log.meta WHERE name = 'version'").fetchall() == [(str(newest + 1),)]
+        assert connection.execute("SELECT value FROM log.meta WHERE name = 'version'").fetchall() == [
+            (str(newest + 1),)
+        ]
         assert "half" not in {table for table, _, _ in tables(connection)}
     with pytest.raises(StoreError, match=f"version {newest + 1}, this llmlens knows up to {newest}; upgrade"):
         Database.open(path)
