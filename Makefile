@@ -16,7 +16,7 @@ demo: $(READY)  ## run the main job: the quickstart notebook against a fresh sto
 	@$(RUN) python notebooks/demo.py
 
 test: $(READY)  ## run the tests
-	@$(RUN) pytest
+	@$(RUN) pytest -n auto --dist loadfile
 
 check: $(READY)  ## lint, types, layers
 	@$(RUN) ruff check .

@@ -434,7 +434,7 @@ class LoggedCall:
     provider: str | None = None
     model_sent: str | None = None
     upstream_dialect: str | None = None  # only where it was translated
-    dropped: str | None = None  # a JSON list of parameters that the target cannot carry
+    dropped: str | None = None  # a JSON list: what the target cannot carry, and `answer.…` that the caller cannot
     attempts: int = 0
     simulated: bool = False
     # what came back

@@ -16,7 +16,7 @@ from llmlens.gateway.caller import Caller
 from llmlens.gateway.reading import GENERATES, answer_of, is_events, is_stream, with_hints
 from llmlens.gateway.record import SIMULATED, Record
 from llmlens.gateway.route import NOT_RETURNED, Answering, Leg
-from llmlens.records import Fault, LoggedCall, Outcome, Piece, Reply, Started, ToolDelta
+from llmlens.records import Fault, LoggedCall, OtherDelta, Outcome, Piece, Reply, Started, ToolDelta
 from llmlens.wire import headers as names
 from llmlens.wire.accumulate import pieces_of, reply_of
 from llmlens.wire.content_coding import decoded
@@ -106,7 +106,9 @@ async def _whole(status: int, headers: Headers, body: bytes, leg: Leg, caller: C
     except WireError as error:
         reply, plain = Reply(fault=Fault(str(error), "wire_error"), complete=False), b""
     if leg.dialect is not call.dialect:
-        status, body = _translated(reply, status, leg, call, record.retry_after_s)
+        completed = Completed(call)
+        status, body = _translated(reply, status, leg, completed, record.retry_after_s)
+        record.dropped = [*record.dropped, *completed.lost]
         written = cast("ChatDialect", call.dialect).writes if call.asked.stream and status < 400 else "application/json"
         headers = [(b"content-type", written.encode()), *_waits(headers, reply.fault)]
         record.http_status = status
@@ -161,6 +163,8 @@ async def _closing(ended: bool, leg: Leg, translation: "Translation | None", hel
     call, record = books.call, books.record
     body = b"".join(record.chunks)
     last = translation.end() if translation else held
+    if translation:
+        record.dropped = [*record.dropped, *translation.completed.lost]
     sound = record.cache == "hit" or (ended and b'"error"' not in body and record.encoding is None)
     if not sound and leg.dialect.operation in GENERATES:
         reply = answer_of(record, leg.dialect, books.house.max_answer_bytes)
@@ -247,6 +251,7 @@ class Completed:
     """
 
     call: Call
+    lost: dict[str, None] = field(default_factory=dict, init=False)  # names of blocks that only the provider knows
     _begun: bool = field(default=False, init=False)
     _named: set[tuple[int, int]] = field(default_factory=set, init=False)
 
@@ -260,6 +265,9 @@ class Completed:
                 self._named.add((piece.choice, piece.index))
                 made_up = f"call_{self.call.id[-12:]}_{piece.choice}_{piece.index}"
                 piece = replace(piece, id=piece.id or made_up)
+            if isinstance(piece, OtherDelta):
+                kind = piece.part.value.get("type") or next(iter(piece.part.value), "other")
+                self.lost[f"answer.{kind}"] = None
             yield piece
 
 
@@ -270,8 +278,11 @@ def _writer(call: Call, leg: Leg) -> StreamWriter:
     return cast("ChatDialect", call.dialect).stream_writer(call.id, call.asked.model or leg.target.model, usage)
 
 
-def _translated(reply: Reply, status: int, leg: Leg, call: Call, retry_after_s: float | None) -> tuple[int, bytes]:
+def _translated(
+    reply: Reply, status: int, leg: Leg, completed: Completed, retry_after_s: float | None
+) -> tuple[int, bytes]:
     """(status, body) of a plain answer (or a plain error) in the caller's dialect."""
+    call = completed.call
     ours = cast("ChatDialect", call.dialect)
     if reply.fault is not None or status >= 400 or not reply.complete:
         if status < 400:  # an error in the place of an answer, or nothing that we understand
@@ -279,7 +290,7 @@ def _translated(reply: Reply, status: int, leg: Leg, call: Call, retry_after_s: 
         fault = reply.fault or Fault(f"{leg.target.provider} gave no answer in {leg.dialect.name}", "api_error")
         wait_s = fault.retry_after_s if retry_after_s is None else retry_after_s
         return status, ours.fault_body(replace(fault, status=status, retry_after_s=wait_s))
-    pieces = Completed(call).pieces(pieces_of(reply))
+    pieces = completed.pieces(pieces_of(reply))
     if call.asked.stream:  # a server that does not stream although it was asked to
         writer = _writer(call, leg)
         return status, writer.write(pieces) + writer.end()

@@ -4,7 +4,6 @@ Source: `anthropic.types.message_create_params` of anthropic 2, and https://docs
 API refuses.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,18 +21,11 @@ from llmlens.records import (
     ToolCall,
     ToolResult,
 )
+from llmlens.wire.anthropic_models import Dropped, build_sampling, build_thinking, version
 from llmlens.wire.anthropic_read import NAME
 from llmlens.wire.anthropic_write import thinking_block, tool_id, tool_input
-from llmlens.wire.effort import MIN_BUDGET_TOKENS, budget_of
 
-# Anthropic needs a limit. 8192 is what the smallest model in service allows; a larger number would be refused there.
-DEFAULT_MAX_TOKENS = 8192
-_VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
-_ADAPTIVE = (4, 6)  # from here on effort is `output_config.effort`, before it a budget in tokens
 _SYSTEM_ANYWHERE = (4, 8)  # from here on a system message may follow a user's
-_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
-
-Dropped = dict[str, None]  # names, in order, each once
 
 
 def build_request(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
@@ -41,18 +33,17 @@ def build_request(request: ChatRequest) -> tuple[dict[str, Any], list[str]]:
     dropped: Dropped = dict.fromkeys(request.extra)
     system, messages = _build_turns(request, dropped)
     body: dict[str, Any] = {"model": request.model, "messages": messages}
-    body["max_tokens"], thinking, effort = _build_thinking(request, dropped)
+    thinks = build_thinking(request, dropped)
     options = {
+        "max_tokens": thinks.max_tokens,
         "system": system,
         "stream": request.stream or None,
         "tools": [_build_tool(tool) for tool in request.tools] or None,
         "tool_choice": _build_choice(request),
-        "temperature": _build_temperature(request, thinking, dropped),
-        "top_p": request.top_p,
-        "top_k": request.top_k,
+        **build_sampling(request, dropped, thinks=thinks.on),
         "stop_sequences": [s for s in request.stop if s.strip()] or None,
-        "thinking": thinking,
-        "output_config": _build_output(request.response_format, effort, dropped),
+        "thinking": thinks.thinking,
+        "output_config": _build_output(request.response_format, thinks.effort, dropped),
         "metadata": {"user_id": request.user} if request.user is not None else None,
     }
     body.update({k: v for k, v in options.items() if v is not None})
@@ -69,12 +60,6 @@ def _note_parameters(request: ChatRequest, dropped: Dropped) -> None:
         "n": request.n not in (None, 1),
     }
     dropped.update(dict.fromkeys(name for name, is_lost in lost.items() if is_lost))
-
-
-def _version(model: str) -> tuple[int, int]:
-    """(4, 6) of "claude-opus-4-6"; (0, 0) of older names and of models that are not Claude."""
-    found = _VERSION.search(model)
-    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 # ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,9 +93,13 @@ def _place_system(
     turns: list[tuple[str, list[dict[str, Any]]]],
     dropped: Dropped,
 ) -> None:
+    texts = [block for block in blocks if block["type"] == "text"]
+    if len(texts) < len(blocks):
+        dropped["messages.system.media"] = None
+    blocks = texts
     if not turns:
         system += blocks
-    elif turns[-1][0] in ("user", "system") and _version(model) >= _SYSTEM_ANYWHERE:
+    elif turns[-1][0] in ("user", "system") and version(model) >= _SYSTEM_ANYWHERE:
         turns.append(("system", blocks))
     else:
         system += blocks
@@ -200,40 +189,6 @@ def _build_choice(request: ChatRequest) -> dict[str, Any] | None:
     if request.parallel_tool_calls is False and built["type"] != "none":
         return {**built, "disable_parallel_tool_use": True}
     return built if choice is not None else None
-
-
-def _build_thinking(request: ChatRequest, dropped: Dropped) -> tuple[int, dict[str, Any] | None, str | None]:
-    """(max_tokens, thinking, effort). Thinking is part of the output limit, and must leave room for the answer."""
-    effort, budget, limit = request.reasoning_effort, request.reasoning_budget_tokens, request.max_output_tokens
-    if effort == "none":
-        return limit or DEFAULT_MAX_TOKENS, {"type": "disabled"}, None
-    if effort is not None and budget is None and _version(request.model) >= _ADAPTIVE:
-        if effort not in _EFFORTS:
-            dropped["reasoning_effort"] = None  # "minimal" has no equal; "low" is the nearest
-        return limit or DEFAULT_MAX_TOKENS, {"type": "adaptive"}, effort if effort in _EFFORTS else "low"
-    if effort is not None and budget is None:
-        budget = budget_of(effort)
-        if budget is not None and limit is not None and budget >= limit:
-            budget = limit // 2 if limit // 2 >= MIN_BUDGET_TOKENS else None
-        if budget is None:
-            dropped["reasoning_effort"] = None
-    if budget is None:
-        return limit or DEFAULT_MAX_TOKENS, None, None
-    stated = effort if request.reasoning_budget_tokens is not None and effort in _EFFORTS else None
-    return limit or budget + DEFAULT_MAX_TOKENS, {"type": "enabled", "budget_tokens": budget}, stated
-
-
-def _build_temperature(request: ChatRequest, thinking: dict[str, Any] | None, dropped: Dropped) -> float | None:
-    value = request.temperature
-    if value is None:
-        return None
-    if thinking is not None and thinking["type"] != "disabled" and value != 1:
-        dropped["temperature"] = None  # Anthropic refuses another one while thinking
-        return None
-    if value > 1:
-        dropped["temperature"] = None  # OpenAI's scale ends at 2; the nearest is sent
-        return 1.0
-    return value
 
 
 def _build_output(wanted: ResponseFormat | None, effort: str | None, dropped: Dropped) -> dict[str, Any] | None:

@@ -156,12 +156,12 @@ class _Turns:
         """A name that Bedrock accepts: few characters, and none that another document has."""
         stem = (wanted or "document").removesuffix(f".{form}") or "document"
         name = " ".join(_UNFIT_IN_NAMES.sub("-", stem).split())[:MAX_NAME_CHARS] or "document"
-        if wanted and name != stem:
-            self.dropped["document.name"] = None
         number = 1
         while name in self.names:
             number += 1
             name = f"{name[: MAX_NAME_CHARS - 8]}-{number}"
+        if wanted and name != stem:
+            self.dropped["document.name"] = None
         self.names.add(name)
         return name
 

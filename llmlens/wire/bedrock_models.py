@@ -41,21 +41,20 @@ def build_options(request: ChatRequest, dropped: dict[str, None]) -> Options:
     if len(stop) < len(request.stop):
         dropped["stop"] = None  # Bedrock refuses empty ones, and Claude white space
     options = _claude(request, dropped) if claude else _others(request, dropped)
-    options.inference |= {"topP": request.top_p, "stopSequences": stop or None}
+    options.inference["stopSequences"] = stop or None
     options.inference = {k: v for k, v in options.inference.items() if v is not None}
     return options
 
 
 def _claude(request: ChatRequest, dropped: dict[str, None]) -> Options:
     """Thinking and temperature follow the rules of Anthropic Messages, which knows them best."""
-    asked = replace(
-        request, messages=(), tools=(), tool_choice=None, stop=(), response_format=None, extra={}, user=None, top_p=None
-    )
+    asked = replace(request, messages=(), stop=(), response_format=None, extra={}, user=None)
     body, lost = build_claude(asked)
     dropped.update(dict.fromkeys(name for name in lost if name not in _OF_MESSAGES))
     thinking = body.get("thinking", {})
     stated = request.max_output_tokens is not None or thinking.get("type") == "enabled"
-    options = Options({"maxTokens": body["max_tokens"] if stated else None, "temperature": body.get("temperature")})
+    limit = body["max_tokens"] if stated else None
+    options = Options({"maxTokens": limit, "temperature": body.get("temperature"), "topP": body.get("top_p")})
     options.additional = {k: body[k] for k in ("thinking", "top_k") if k in body}
     options.effort = body.get("output_config", {}).get("effort")
     if request.parallel_tool_calls is False and request.tools:
@@ -70,7 +69,8 @@ def _claude(request: ChatRequest, dropped: dict[str, None]) -> Options:
 
 
 def _others(request: ChatRequest, dropped: dict[str, None]) -> Options:
-    options = Options({"maxTokens": request.max_output_tokens, "temperature": request.temperature})
+    limit = request.max_output_tokens
+    options = Options({"maxTokens": limit, "temperature": request.temperature, "topP": request.top_p})
     if request.temperature is not None and request.temperature > 1:
         dropped["temperature"] = None  # OpenAI's scale ends at 2; the nearest is sent
         options.inference["temperature"] = 1.0

@@ -147,8 +147,13 @@ def _build_result(result: ToolResult, dropped: Dropped) -> dict[str, Any]:
 
 def _build_message(message: Message, parts: Sequence[Part], dropped: Dropped) -> dict[str, Any]:
     if message.role != "assistant":
-        role = "system" if message.role in ("system", "developer") else "user"
-        return {"role": role, "content": _short(_build_blocks(parts, dropped))}
+        blocks = _build_blocks(parts, dropped)
+        if message.role in ("user", "tool"):
+            return {"role": "user", "content": _short(blocks)}
+        texts = [block for block in blocks if block["type"] == "text"]
+        if len(texts) < len(blocks):
+            dropped["messages.system.media"] = None
+        return {"role": "system", "content": _short(texts)}
     calls = [p for p in parts if isinstance(p, ToolCall)]
     ours = {k: v for p in parts if isinstance(p, Other) and p.dialect == NAME for k, v in _field_of(p).items()}
     said = [p for p in parts if not isinstance(p, ToolCall) and not (isinstance(p, Other) and _field_of(p))]

@@ -89,14 +89,14 @@ def _parse_stop(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _parse_messages(body: Mapping[str, Any], extra: Extra) -> tuple[Message, ...]:
-    """The turns; `documents` are given to the last thing that the user said, before it."""
+    """The turns; `documents` are given to the last thing that the user said, before it, or are all that he says."""
     messages = [_parse_message(raw, extra) for raw in required_objects(body, "messages")]
     documents = tuple(_parse_document(raw, extra) for raw in list_field(body, "documents"))
     users = [number for number, message in enumerate(messages) if message.role == "user"]
     if documents and users:
         messages[users[-1]] = Message("user", documents + messages[users[-1]].parts)
     elif documents:
-        extra["documents"] = body["documents"]
+        messages.append(Message("user", documents))
     return tuple(messages)
 
 

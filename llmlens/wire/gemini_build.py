@@ -69,7 +69,11 @@ def _build_turns(request: ChatRequest, dropped: Dropped) -> tuple[list[RawPart],
         if any(message.name is not None for message in messages):
             dropped["messages.name"] = None
         if role in ("system", "developer"):
-            system += [raw for message in messages for raw in _build_parts(request, message, names, dropped)]
+            parts = [raw for message in messages for raw in _build_parts(request, message, names, dropped)]
+            texts = [raw for raw in parts if "text" in raw]
+            system += texts
+            if len(texts) < len(parts):
+                dropped["messages.system.media"] = None
             if contents:
                 dropped["messages.system.position"] = None
             continue

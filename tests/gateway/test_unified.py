@@ -8,9 +8,11 @@ import time
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
-from google.genai import errors
+from google import genai
+from google.genai import errors, types
 
 from llmlens.records import Ended, Finished, Reply, TextDelta, Usage, UsageSeen
 from llmlens.wire import COHERE_CHAT
@@ -176,6 +178,14 @@ def test_a_stream_of_chunks_has_its_time_and_no_usage_unless_asked(unified: Unif
     assert (last.choices, last.usage.total_tokens) == ([], 10)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_only_the_provider_knows_of_an_answer_is_named(unified: Unified, *, stream: bool) -> None:
+    body = gemini({"executableCode": {"language": "PYTHON", "code": "1"}}, {"text": "one"})
+    unified.answers[:] = [given("gemini.generate", b"data: " + dumps(body) + b"\n\n" if stream else body)]
+    assert unified.ask("openai.chat", "gemini.generate", stream=stream).text == "one"
+    assert unified.gateway.row()["dropped"] == ["answer.executableCode"]
+
+
 async def test_the_async_clients_read_the_same(unified: Unified) -> None:
     url, headers = unified.gateway.url, {"x-llmlens-cache": "off"}
     unified.answers[:] = [given("cohere.chat_v2", COHERE_STREAM)]
@@ -191,10 +201,11 @@ async def test_the_async_clients_read_the_same(unified: Unified) -> None:
         claude.messages.stream(model="cohere-chat_v2/m", messages=question, max_tokens=9) as said,
     ):
         message = await said.get_final_text()
-    google = unified.clients["gemini.generate"].aio
-    chunks = await google.models.generate_content_stream(model="cohere-chat_v2/m", contents="x")
-    parts = [chunk.text async for chunk in chunks if chunk.text]
-    await google.aclose()
+    async with httpx2.AsyncClient(headers=headers) as http:  # not aiohttp, which is there for other tests
+        google = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url, httpx_async_client=http))
+        chunks = await google.aio.models.generate_content_stream(model="cohere-chat_v2/m", contents="x")
+        parts = [chunk.text async for chunk in chunks if chunk.text]
+        google.close()
     assert [chat, response, message, "".join(parts)] == ["Hello"] * 4
 
 

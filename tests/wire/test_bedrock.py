@@ -136,6 +136,7 @@ def neutral(dialect: ChatDialect, body: Body) -> ChatRequest:
 def kept(asked: ChatRequest) -> ChatRequest:
     """What of `asked` Converse can say to Claude."""
     choice = asked.tool_choice
+    asked = replace(asked, top_p=asked.top_p if asked.temperature is None else None)  # it takes one of the two
     called = any(type(p).__name__ == "ToolCall" for m in asked.messages for p in m.parts)
     if choice is not None and choice.mode == "none":
         return replace(asked, tool_choice=None, tools=asked.tools if called else (), parallel_tool_calls=None)
@@ -144,7 +145,7 @@ def kept(asked: ChatRequest) -> ChatRequest:
     return asked
 
 
-LOST = {"user", "tools", "tool_choice", "parallel_tool_calls"}
+LOST = {"user", "tools", "tool_choice", "parallel_tool_calls", "top_p"}
 
 
 @settings(max_examples=70)
@@ -191,6 +192,12 @@ def test_answers_survive_converse(reply: Reply, first: bool, second: bool) -> No
 @given(replies())
 def test_a_stream_and_the_plain_answer_are_one(reply: Reply) -> None:
     assert said(BEDROCK_CONVERSE, reply, stream=True) == said(BEDROCK_CONVERSE, reply, stream=False)
+
+
+def test_why_an_answer_ended_is_in_the_detail() -> None:
+    reply = Reply("i", "m", (Choice(0, (Text("x"),), "incomplete", None, "content_filter"),))
+    for stream in (False, True):
+        assert said(BEDROCK_CONVERSE, reply, stream=stream).choices[0].finish_reason == "content_filtered"
 
 
 def test_blocks_of_its_own_are_streamed_as_they_are_answered() -> None:
@@ -283,11 +290,10 @@ def test_what_openai_cannot_carry_is_named(fields: Body, names: set[str]) -> Non
 
 
 def test_claude_thinks_as_anthropic_says() -> None:
-    body, dropped = built(CLAUDE, reasoning_effort="low", top_k=5, max_tokens=9000)
-    assert body["additionalModelRequestFields"] == {
-        "thinking": {"type": "enabled", "budget_tokens": 2048},
-        "top_k": 5,
-    }
+    body, dropped = built(CLAUDE, reasoning_effort="low", max_tokens=9000)
+    assert body["additionalModelRequestFields"] == {"thinking": {"type": "enabled", "budget_tokens": 2048}}
+    assert built(CLAUDE, top_k=5)[0]["additionalModelRequestFields"] == {"top_k": 5}
+    assert built(CLAUDE, reasoning_effort="low", top_k=5)[1] == ["top_k"]
     newer = built("global.anthropic.claude-opus-4-8", reasoning_effort="high")[0]
     assert newer["additionalModelRequestFields"] == {"thinking": {"type": "adaptive"}}
     assert newer["outputConfig"] == {"effort": "high"}

@@ -178,8 +178,8 @@ def test_its_requests_are_understood() -> None:
     spec = {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}
     bedrock.converse(
         modelId=ARN, messages=[{"role": "user", "content": content}], system=[{"text": "be kind"}],
-        inferenceConfig={"maxTokens": 9, "temperature": 0.5, "stopSequences": ["x"]},
-        toolConfig={"tools": [{"toolSpec": spec}], "toolChoice": {"any": {}}},
+        inferenceConfig={"maxTokens": 9000, "temperature": 0.5, "stopSequences": ["x"]},
+        toolConfig={"tools": [{"toolSpec": spec}], "toolChoice": {"auto": {}}},
         additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 1024}},
     )  # fmt: skip
     body = json.loads(sent[0].body)
@@ -192,7 +192,7 @@ def test_its_requests_are_understood() -> None:
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "plain"}, "title": "n"},
     ]
     assert there["thinking"] == {"type": "enabled", "budget_tokens": 1024}
-    assert (there["max_tokens"], there["stop_sequences"], there["tool_choice"]) == (9, ["x"], {"type": "any"})
+    assert (there["max_tokens"], there["stop_sequences"], there["tool_choice"]) == (9000, ["x"], {"type": "auto"})
 
 
 def test_our_requests_are_of_its_model() -> None:
@@ -212,7 +212,7 @@ def test_our_requests_are_of_its_model() -> None:
                 {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "c", "content": "r"},
         ],
-        "tools": [tool], "tool_choice": "required", "max_tokens": 9, "temperature": 1, "top_p": 0.5, "stop": ["x"],
+        "tools": [tool], "tool_choice": "required", "max_tokens": 9, "top_p": 0.5, "stop": ["x"],
         "reasoning_effort": "low", "response_format": {"type": "json_schema", "json_schema": schema},
     })  # fmt: skip
     body, dropped = BEDROCK_CONVERSE.build_request(asked)

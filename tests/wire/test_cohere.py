@@ -113,6 +113,8 @@ def cohere_bodies(draw: st.DrawFn) -> Body:
     for message in body["messages"]:
         if message["role"] == "assistant" and draw(st.booleans()):
             message |= {"tool_plan": draw(WORDS), "citations": draw(CITATIONS)}
+        elif message["role"] == "user":
+            message["content"] = message["content"] or "?"  # documents alone would become the text of the turn
     numbers = {"k": st.integers(0, 500), "seed": st.integers(), "presence_penalty": st.floats(0, 1)}
     return body | draw(st.fixed_dictionaries({}, optional={"documents": DOCUMENTS, **numbers}))
 
@@ -227,7 +229,7 @@ def test_what_cohere_cannot_carry_of_anthropic_is_named(body: Body, names: set[s
         ({"safety_mode": "OFF", "priority": 3}, {"safety_mode", "priority"}),
         ({"thinking": {"type": "enabled"}}, {"thinking"}),
         ({"strict_tools": True}, {"strict_tools"}),
-        ({"documents": ["x"]}, {"documents"}),  # nobody asks anything about them
+        ({"documents": ["x"]}, set()),  # they are all that the user says
         (
             {**user(SAY), "documents": [{"id": "d1", "data": {"text": "x", "url": "u"}}]},
             {"document.id", "document.url"},

@@ -219,10 +219,10 @@ def test_requests_the_sdk_makes_are_parsed() -> None:
     config = types.GenerateContentConfig(
         system_instruction="sys",
         temperature=0.5,
-        max_output_tokens=9,
+        max_output_tokens=9000,
         stop_sequences=["x"],
         tools=[get_weather],
-        tool_config=types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.ANY)),
+        tool_config=types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.AUTO)),
         thinking_config=types.ThinkingConfig(thinking_budget=2048, include_thoughts=True),
         response_mime_type="application/json",
         response_schema={"type": "OBJECT", "properties": {"a": {"type": "STRING"}}},
@@ -234,13 +234,13 @@ def test_requests_the_sdk_makes_are_parsed() -> None:
     )
     assert read_path(request.url.path) == ("gemini-2.5-flash", False)
     read = dialect.read_request(body)
-    assert (read.max_output_tokens, read.n) == (9, 1)
+    assert (read.max_output_tokens, read.n) == (9000, 1)
     parsed = dialect.parse_request(body)
     assert parsed.extra == {"tools.functionDeclarations.responseJsonSchema": {"type": "string"}}
     built, dropped = ANTHROPIC_MESSAGES.build_request(replace(parsed, model="claude-sonnet-4-5"))
     assert dropped == [*parsed.extra, "temperature"]  # not while thinking
     assert built["messages"][0]["content"][1]["source"] == {"type": "base64", "media_type": "image/png", "data": "AAAA"}
-    assert (built["system"], built["stop_sequences"], built["tool_choice"]) == ("sys", ["x"], {"type": "any"})
+    assert (built["system"], built["stop_sequences"], built["tool_choice"]) == ("sys", ["x"], {"type": "auto"})
     assert built["thinking"] == {"type": "enabled", "budget_tokens": 2048}
     assert built["tools"][0]["input_schema"]["properties"]["city"] == {"type": "string"}
     assert built["output_config"]["format"]["schema"]["properties"] == {"a": {"type": "string"}}

@@ -1,6 +1,7 @@
 """Translation keeps what both dialects can say, there and back, and names what it leaves behind."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import Choice, Reply, Text, Thinking, ToolCall, Usage
-from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, ChatDialect
+from llmlens.wire import ANTHROPIC_MESSAGES, GEMINI_GENERATE, OPENAI_CHAT, ChatDialect
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
 from llmlens.wire.json_text import dumps
 
@@ -95,7 +96,9 @@ def openai_bodies(draw: st.DrawFn) -> Body:
             body["parallel_tool_calls"] = False
     if draw(st.booleans()):
         body["response_format"] = {"type": "json_schema", "json_schema": {"name": "response", "schema": draw(SCHEMAS)}}
-    if "temperature" not in body and draw(st.booleans()):
+    # what Claude does not take while it thinks
+    free = not body.keys() & {"temperature", "top_p"} and body.get("tool_choice", "auto") in ("auto", "none")
+    if free and draw(st.booleans()):
         body["max_tokens"] = 150_000
         body["reasoning_effort"] = draw(st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"]))
     return body
@@ -243,6 +246,48 @@ def test_effort_is_a_budget_for_older_models_and_a_word_for_newer_ones() -> None
     small = build("claude-sonnet-4-5", reasoning_effort="high", max_tokens=4000)
     assert (small["thinking"]["budget_tokens"], small["max_tokens"]) == (2000, 4000)
     assert "thinking" not in build("claude-sonnet-4-5", reasoning_effort="high", max_tokens=1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "kept", "names"),
+    [
+        ("claude-sonnet-4-5", {"temperature": 0.5, "top_p": 0.9}, {"temperature": 0.5}, ["top_p"]),
+        ("claude-3-7-sonnet", {"temperature": 0.5, "top_p": 0.9}, {"temperature": 0.5, "top_p": 0.9}, []),
+        ("claude-opus-4-8", {"temperature": 0.5, "top_p": 0.9, "top_k": 3}, {}, ["temperature", "top_p", "top_k"]),
+        ("claude-opus-4-8", {"temperature": 1}, {"temperature": 1}, []),
+        ("claude-sonnet-4-5", {"reasoning_effort": "low", "top_p": 0.97, "top_k": 3}, {"top_p": 0.97}, ["top_k"]),
+        ("claude-sonnet-4-5", {"reasoning_effort": "low", "top_p": 0.9}, {}, ["top_p"]),
+    ],
+)
+def test_claude_is_sampled_only_as_it_allows(model: str, fields: Body, kept: Body, names: list[str]) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}], **fields}
+    built, dropped = translated(body, OPENAI_CHAT, ANTHROPIC_MESSAGES)
+    assert {k: built[k] for k in ("temperature", "top_p", "top_k") if k in built} == kept
+    assert dropped == names
+
+
+def test_claude_does_not_think_before_a_call_that_must_be_made() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    fields: Body = {"tools": tools, "tool_choice": "required", "reasoning_effort": "low", "messages": []}
+    built, dropped = translated({"model": "claude-sonnet-4-5", **fields}, OPENAI_CHAT, ANTHROPIC_MESSAGES)
+    assert ("thinking" in built, built["tool_choice"], dropped) == (False, {"type": "any"}, ["reasoning_effort"])
+    built, dropped = translated({"model": "claude-opus-4-8", **fields}, OPENAI_CHAT, ANTHROPIC_MESSAGES)
+    assert ("thinking" in built, built["output_config"], dropped) == (False, {"effort": "low"}, [])
+
+
+def test_budgets_are_what_claude_takes() -> None:
+    def thinks(model: str, budget: int, **config: int) -> tuple[Any, list[str]]:
+        config = {"thinkingConfig": {"thinkingBudget": budget}, **config}  # type: ignore[dict-item]
+        asked = GEMINI_GENERATE.parse_request({"contents": [], "generationConfig": config})
+        body, dropped = ANTHROPIC_MESSAGES.build_request(replace(asked, model=model))
+        return body.get("thinking"), dropped
+
+    assert thinks("claude-sonnet-4-5", 4000) == ({"type": "enabled", "budget_tokens": 4000}, [])
+    assert thinks("claude-sonnet-4-5", 200)[0] == {"type": "enabled", "budget_tokens": 1024}
+    small = thinks("claude-sonnet-4-5", 4000, maxOutputTokens=3000)
+    assert small == ({"type": "enabled", "budget_tokens": 1500}, ["thinking.budget_tokens"])
+    assert thinks("claude-sonnet-4-5", 4000, maxOutputTokens=50) == (None, ["thinking.budget_tokens"])
+    assert thinks("claude-opus-4-8", 4000)[0] == {"type": "adaptive"}
 
 
 def test_a_late_system_message_moves_to_the_front_unless_the_model_takes_it() -> None:
