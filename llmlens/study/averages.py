@@ -68,7 +68,7 @@ def one_arm(
     chosen = method or ("wilson" if arm.binary and codes is None else "t")
     dropped = len(kept) - len(arm.samples)
     if chosen == "t":
-        return _t_interval(arm, codes, level, dropped, notes, unit)
+        return t_interval(arm, codes, level, dropped, notes, unit)
     if chosen not in BINOMIAL:
         raise StudyError(f"no method {chosen!r}; known: t, {', '.join(BINOMIAL)}")
     if codes is not None or not arm.binary:
@@ -88,9 +88,10 @@ def _binomial(arm: Arm, method: str, level: float, dropped: int, notes: tuple[st
     )  # fmt: skip
 
 
-def _t_interval(
-    arm: Arm, codes: Counts | None, level: float, dropped: int, notes: tuple[str, ...], unit: str
+def t_interval(
+    arm: Arm, codes: Counts | None, level: float, dropped: int, notes: tuple[str, ...], unit: str = ""
 ) -> OneArm:
+    """Mean of the row means of `arm`, of which every row has a score. Raises StudyError where they are all the same."""
     means = arm.means
     if constant(means, arm.largest):
         raise StudyError(

@@ -41,10 +41,14 @@ def compare(
     failed_as: float | None = None,
     unit: str = "",
 ) -> Comparison:
-    """A − B by the procedure that fits: clusters if given, exact McNemar for one score of 0 or 1 a row, else paired t."""
+    """A − B by what fits: clusters where given, exact McNemar for one score of 0 or 1 a row, else paired t."""
     if clusters is not None:
         return clustered_difference(a, b, clusters, names=names, level=level, failed_as=failed_as, unit=unit)
-    pairs = read_pairs(a, b, names, failed_as)
+    return fitting(read_pairs(a, b, names, failed_as), level, unit)
+
+
+def fitting(pairs: Pairs, level: float, unit: str) -> Comparison:
+    """`compare` without clusters, for arms that were read before."""
     return _mcnemar(pairs, level) if pairs.binary else _difference(pairs, None, level, unit)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from llmlens.errors import StudyError
 from llmlens.study.results import Result
-from llmlens.study.rows import absent, fraction
-from llmlens.study.wording import count, interval, number, percent
+from llmlens.study.rows import ROUNDING, absent, fraction
+from llmlens.study.wording import count, level_percent, number, percent
 
 Verdict = Literal["a", "b", "tie"]
-VERDICTS: Final = ("a", "b", "tie")
+VERDICTS: Final[tuple[Verdict, ...]] = ("a", "b", "tie")
 SCORES: Final = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
@@ -57,8 +57,9 @@ class Swap(Result):
     def _estimate(self) -> str:
         return (
             f"The judge says the same in both orders on {percent(self.consistency)} of {count(self.n, 'pair')}, "
-            f"{percent(self.level)} interval {percent(self.low)} to {percent(self.high)} ({self.test}); it preferred "
-            f"what was shown first on {self.first:,}, what was shown second on {self.second:,}. Disagreement is a tie."
+            f"{level_percent(self.level)} interval {percent(self.low)} to {percent(self.high)} ({self.test}); it "
+            f"preferred what was shown first on {self.first:,}, what was shown second on {self.second:,}. "
+            "Disagreement is a tie."
         )
 
 
@@ -110,6 +111,8 @@ def cohen_kappa(
     fraction(level, "level")
     given = _matched(a, b, names)
     labelled = [(x, y) for x, y in given if not (absent(x) or absent(y))]
+    if strange := next((v for pair in labelled for v in pair if not isinstance(v, Hashable)), None):
+        raise StudyError(f"{strange!r} is no label: give names or numbers, None where an item is not labelled")
     if (n := len(labelled)) < 2:
         raise StudyError(f"{count(n, 'item')} labelled by both (of {len(given)}): at least two are needed")
     place = {label: at for at, label in enumerate(dict.fromkeys(label for pair in labelled for label in pair))}
@@ -127,10 +130,13 @@ def cohen_kappa(
     spread = mine + others - (kappa - expected * (1 - kappa)) ** 2
     error = math.sqrt(max(0.0, spread) / n) / (1 - expected)
     reach = float(stats.norm.ppf((1 + level) / 2)) * error
+    notes = [_dropped(len(given) - n, "item", "a label of both")]
+    if error <= ROUNDING:
+        notes.append(f"The interval has no width because all items agree alike, not because {n} items prove it.")
     return Agreement(
         names=names, kappa=kappa, low=max(-1.0, kappa - reach), high=min(1.0, kappa + reach), level=level, n=n,
         n_dropped=len(given) - n, test="Cohen's κ, normal interval", observed=observed, expected=expected,
-        standard_error=error, notes=(_dropped(len(given) - n, "item", "a label of both"),),
+        standard_error=error, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -144,7 +150,7 @@ def _matched(a: Iterable[Hashable], b: Iterable[Hashable], names: tuple[str, str
 def _agreed(x: Hashable, y: Hashable) -> Verdict | None:
     if absent(x) or absent(y):
         return None
-    return x if x == y and x in VERDICTS else "tie"  # type: ignore[return-value]
+    return next((verdict for verdict in VERDICTS if x == y == verdict), "tie")
 
 
 def _dropped(n: int, what: str, want: str) -> str:

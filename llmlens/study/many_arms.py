@@ -1,4 +1,4 @@
-"""More than two arms on the same rows: first whether they differ at all, then every pair, corrected for their number."""
+"""More than two arms on the same rows: whether they differ at all, then every pair, corrected for their number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,9 @@ from typing import Final, Literal
 import numpy as np
 
 from llmlens.errors import StudyError
-from llmlens.study.comparing import compare
+from llmlens.study.comparing import fitting
 from llmlens.study.results import Comparison
-from llmlens.study.rows import Floats, Scores, account, enough, finite, quiet, read_arm
+from llmlens.study.rows import Floats, Scores, account, enough, finite, paired, quiet, read_arm
 from llmlens.study.wording import count, listed, number, p_value
 
 Correction = Literal["holm", "bh"]
@@ -80,9 +80,7 @@ def many_arms(
     means = np.stack([arm.means[kept] for arm in given])
     binary = all(arm.binary for arm in given)
     statistic, p = _friedman(means)
-    pairs = tuple(
-        compare(a.samples, b.samples, names=(a.name, b.name), level=level, unit=unit) for a, b in combinations(given, 2)
-    )
+    pairs = [fitting(paired(a, b, failed_as), level, unit) for a, b in combinations(given, 2)]
     adjusted = adjust([pair.p or 0.0 for pair in pairs], correction)
     words = f"after {WORDS[correction]} over {len(pairs)} comparisons"
     return ManyArms(

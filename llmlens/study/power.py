@@ -13,7 +13,7 @@ import numpy as np
 from llmlens.errors import StudyError
 from llmlens.study.comparing import NAMES
 from llmlens.study.rows import Arm, Pairs, Scores, constant, finite, fraction, read_pairs
-from llmlens.study.wording import count, number, percent
+from llmlens.study.wording import count, level_percent, number
 
 ALPHA: Final = 0.05
 POWER: Final = 0.8
@@ -164,8 +164,8 @@ class Power:
         rows = f"about {count(_rounded(self.n_needed), 'row')} in all" if self.n_more else "there are enough"
         head = f"About {count(_rounded(self.n_more), 'more row')}" if self.n_more else "No more rows"
         terms = (
-            f"{percent(self.power)} power, two-sided {percent(self.alpha)} level, normal approximation, "
-            f"{number(self.samples_a)} and {number(self.samples_b)} samples a row"
+            f"{level_percent(self.power)} power, two-sided {level_percent(self.alpha)} level, normal approximation, "
+            f"samples a row: {a} {number(self.samples_a)}, {b} {number(self.samples_b)}"
         )
         now = f"The {count(self.n, 'row')} of the pilot resolve {self._amount(self.smallest_difference)}."
         return " ".join((f"{head} {aim}: {rows} ({terms}).", now, *self.notes))
@@ -201,7 +201,7 @@ def power(
     """
     pairs = read_pairs(a, b, names, failed_as)
     found = _variances(pairs)
-    planned_a, planned_b = samples_a or repeats(pairs.a), samples_b or repeats(pairs.b)
+    planned_a, planned_b = _planned(samples_a, pairs.a), _planned(samples_b, pairs.b)
     terms = {"samples_a": planned_a, "samples_b": planned_b, "alpha": alpha, "power": power}
     needed = rows_needed(difference, found, **terms)
     smallest = min(float(np.nanmin(pairs.a.samples)), float(np.nanmin(pairs.b.samples)))
@@ -215,6 +215,10 @@ def power(
     )  # fmt: skip
 
 
+def _planned(samples: float | None, pilot: Arm) -> float:
+    return repeats(pilot) if samples is None else samples
+
+
 def count_points(share: float) -> str:
     """A difference of shares in points: 0.02 is `2 points`."""
     points = number(round(100 * share, 1) or 100 * share)
@@ -223,5 +227,5 @@ def count_points(share: float) -> str:
 
 def _rounded(n: int) -> int:
     """Up, to two digits: a plan is no more exact than that."""
-    step = 10 ** max(0, len(str(n)) - 2)
+    step: int = 10 ** max(0, len(str(n)) - 2)
     return -(-n // step) * step

@@ -15,7 +15,7 @@ import numpy as np
 from llmlens.errors import StudyError
 from llmlens.study.results import Comparison
 from llmlens.study.rows import Counts, Floats, absent, finite, fraction
-from llmlens.study.wording import count, listed, number, percent
+from llmlens.study.wording import count, level_percent, listed
 
 SCALE: Final = 400 / math.log(10)
 OFFSET: Final = 1000.0
@@ -66,7 +66,7 @@ class Ranking:
         """Every rating with its interval, then the procedure and what it rests on."""
         ratings = listed([f"{arm.name} {arm.rating:.0f} ({arm.low:.0f} to {arm.high:.0f})" for arm in self.arms])
         return (
-            f"{ratings}; {percent(self.level)} intervals, over {count(self.n, 'battle')} on "
+            f"{ratings}; {level_percent(self.level)} intervals, over {count(self.n, 'battle')} on "
             f"{count(self.n_rows, 'row')} ({self.test}). {_dropped(self.n_dropped)} Overlapping intervals do not "
             "say that two arms are equal: see difference()."
         )
@@ -110,12 +110,14 @@ def bradley_terry(battles: Iterable[Battle], *, level: float = 0.95) -> Ranking:
     fraction(level, "level")
     given = list(battles)
     fought = [battle for battle in given if not absent(battle.score)]
-    names = list(dict.fromkeys(name for battle in fought for name in (battle.a, battle.b)))
+    names = list(dict.fromkeys(name for battle in given for name in (battle.a, battle.b)))
     place = {name: at for at, name in enumerate(names)}
     a = np.array([place[battle.a] for battle in fought], dtype=np.intp)
     b = np.array([place[battle.b] for battle in fought], dtype=np.intp)
     score = np.array([_score(battle) for battle in fought])
     wins = np.zeros((len(names), len(names)))
+    if len(score) and bool((score == 0.5).all()):
+        raise StudyError(f"all {count(len(score), 'battle')} are ties: nothing ranks the arms; add comparisons")
     np.add.at(wins, (a, b), score)
     np.add.at(wins, (b, a), 1 - score)
     require_links(names, wins)
@@ -185,26 +187,25 @@ def most_likely(wins: Floats) -> Floats:
         loss, np.zeros(k), jac=slope, hess=lambda theta: _information(theta, wins) + 1 / k, method="trust-exact",
         options={"gtol": 1e-9 * max(1.0, float(wins.sum())), "maxiter": 1000},
     )  # fmt: skip
-    theta: Floats = _polished(found.x, slope, lambda at: _information(at, wins) + 1 / k)
-    return theta - theta.mean()
-
-
-def _polished(theta: Floats, slope: Any, curvature: Any) -> Floats:
-    """One Newton step: from the optimiser's tolerance to the last digits."""
-    return theta - np.linalg.solve(curvature(theta), slope(theta))  # type: ignore[no-any-return]
+    # One Newton step more: from the optimiser's tolerance to the last digits.
+    theta: Floats = found.x - np.linalg.solve(_information(found.x, wins) + 1 / k, slope(found.x))
+    centred: Floats = theta - theta.mean()
+    return centred
 
 
 def _chances(theta: Floats) -> Floats:
     from scipy import special
 
-    return special.expit(theta[:, None] - theta[None, :])  # type: ignore[no-any-return]
+    chances: Floats = special.expit(theta[:, None] - theta[None, :])
+    return chances
 
 
 def _information(theta: Floats, wins: Floats) -> Floats:
     """(k, k) second derivative of the loss: a weighted Laplacian of the arms that met."""
     chances = _chances(theta)
     weight = (wins + wins.T) * chances * chances.T
-    return np.diag(weight.sum(axis=1)) - weight
+    laplacian: Floats = np.diag(weight.sum(axis=1)) - weight
+    return laplacian
 
 
 def _sandwich(theta: Floats, wins: Floats, met: tuple[Counts, Counts], score: Floats, rows: Counts) -> Floats:
@@ -215,7 +216,8 @@ def _sandwich(theta: Floats, wins: Floats, met: tuple[Counts, Counts], score: Fl
     np.add.at(slopes, (rows, a), surprise)
     np.add.at(slopes, (rows, b), -surprise)
     bread = np.linalg.pinv(_information(theta, wins), hermitian=True)
-    return bread @ (slopes.T @ slopes) @ bread  # type: ignore[no-any-return]
+    covariance: Floats = bread @ (slopes.T @ slopes) @ bread
+    return covariance
 
 
 def _observations(fought: list[Battle]) -> Counts:

@@ -7,7 +7,7 @@ the order of the rows, and A − B is exactly −(B − A). Arguments as in `com
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def permutation(
     with quiet():
         found = stats.permutation_test(
             (x - y,), _mean, permutation_type="samples", vectorized=True, n_resamples=_resamples(n_resamples),
-            batch=_batch(pairs.n), rng=seed,
+            batch=_batch(pairs.n), rng=_seed(seed),
         )  # fmt: skip
     low, high = _turned(_interval(x, y, _mean_difference, level, seed, n_resamples), swapped)
     exact = 2**pairs.n <= n_resamples
@@ -170,8 +170,9 @@ def _interval(
     fraction(level, "level")
     with quiet():
         found = stats.bootstrap(
-            (x, y), statistic, paired=True, vectorized=True, confidence_level=level, batch=_batch(len(x)), rng=seed,
-            method="BCa" if len(x) <= MOST_FOR_BCA else "percentile", n_resamples=_resamples(n_resamples),
+            (x, y), statistic, paired=True, vectorized=True, confidence_level=level, batch=_batch(len(x)),
+            rng=_seed(seed), n_resamples=_resamples(n_resamples),
+            method="BCa" if len(x) <= MOST_FOR_BCA else "percentile",
         )  # fmt: skip
     low, high = (float(bound) for bound in found.confidence_interval)
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -202,7 +203,15 @@ def _batch(n: int) -> int:
     return max(1, BATCH // n)
 
 
+def _seed(seed: int) -> int:
+    if not isinstance(seed, int) or seed < 0:
+        raise StudyError(f"seed is {seed!r}: give a whole number, 0 or more")
+    return seed
+
+
 def _resamples(n_resamples: int) -> int:
-    if n_resamples < FEWEST_RESAMPLES:
-        raise StudyError(f"n_resamples is {n_resamples}: give at least {FEWEST_RESAMPLES}; {RESAMPLES:,} is usual")
-    return cast(int, n_resamples)
+    if not isinstance(n_resamples, int) or n_resamples < FEWEST_RESAMPLES:
+        raise StudyError(
+            f"n_resamples is {n_resamples!r}: give a whole number from {FEWEST_RESAMPLES} on; {RESAMPLES:,} is usual"
+        )
+    return n_resamples

@@ -48,19 +48,20 @@ class Arm:
     @cached_property
     def counts(self) -> Counts:
         """(n,) samples with a score."""
-        return np.sum(~np.isnan(self.samples), axis=1)
+        counts: Counts = np.sum(~np.isnan(self.samples), axis=1)
+        return counts
 
     @cached_property
     def means(self) -> Floats:
         """(n,) mean score of each row; NaN where it has none."""
         total = np.nansum(self.samples, axis=1)
-        return np.divide(total, self.counts, out=np.full(len(total), np.nan), where=self.counts > 0)
+        return _over(total, self.counts)
 
     @cached_property
     def within(self) -> Floats:
         """(n,) variance of the samples of each row; NaN where it has fewer than two."""
         squares = np.nansum((self.samples - self.means[:, None]) ** 2, axis=1)
-        return np.divide(squares, self.counts - 1, out=np.full(len(squares), np.nan), where=self.counts > 1)
+        return _over(squares, self.counts - 1)
 
     @property
     def binary(self) -> bool:
@@ -122,6 +123,12 @@ class Pairs:
         return max(self.a.largest, self.b.largest)
 
 
+def _over(total: Floats, counts: Counts) -> Floats:
+    """Their ratio; NaN where there is nothing to divide by."""
+    result: Floats = np.divide(total, counts, out=np.full(len(total), np.nan), where=counts > 0)
+    return result
+
+
 # ── reading ──────────────────────────────────────────────────────────────────
 
 
@@ -152,14 +159,18 @@ def read_pairs(a: Scores, b: Scores, names: tuple[str, str], failed_as: float | 
     """
     if names[0] == names[1]:
         raise StudyError(f"both arms are called {names[0]!r}: give `names` that differ")
-    left, right = read_arm(a, names[0], failed_as), read_arm(b, names[1], failed_as)
+    return paired(read_arm(a, names[0], failed_as), read_arm(b, names[1], failed_as), failed_as)
+
+
+def paired(left: Arm, right: Arm, failed_as: float | None = None) -> Pairs:
+    """As `read_pairs`, for arms that were read before."""
     if len(left.samples) != len(right.samples):
         raise StudyError(
-            f"{names[0]} has {count(len(left.samples), 'row')}, {names[1]} has {len(right.samples)}: both answer the "
-            "same rows in the same order; give None where an arm has no score"
+            f"{left.name} has {count(len(left.samples), 'row')}, {right.name} has {len(right.samples)}: both answer "
+            "the same rows in the same order; give None where an arm has no score"
         )
     kept = (left.counts > 0) & (right.counts > 0)
-    enough(kept, f"both {names[0]} and {names[1]}")
+    enough(kept, f"both {left.name} and {right.name}")
     notes = account((left, right), kept, failed_as)
     return Pairs(left.of(kept), right.of(kept), kept, notes)
 
@@ -171,12 +182,12 @@ def enough(kept: Mask, where: str) -> None:
         raise StudyError(f"{has} a score in {where} (of {len(kept)}): at least two are needed; add rows")
 
 
-def account(arms: Sequence[Arm], kept: Mask, failed_as: float | None) -> tuple[str, ...]:
+def account(arms: Sequence[Arm], kept: Mask, failed_as: float | None, want: str = "a score") -> tuple[str, ...]:
     """What became of errors and rows, in sentences. Never empty: that nothing was dropped is said too."""
     missing = sum(arm.missing for arm in arms)
     dropped = len(kept) - int(kept.sum())
     without = count(missing, "sample") + " without a score (errors)"
-    notes = [f"{dropped} of {count(len(kept), 'row')} dropped for want of a score." if dropped else "No row dropped."]
+    notes = [f"{dropped} of {count(len(kept), 'row')} dropped for want of {want}." if dropped else "No row dropped."]
     if missing and failed_as is None:
         notes.append(f"{without} left out, not counted as failures.")
     elif missing:
@@ -266,7 +277,7 @@ def finite(value: float, name: str) -> float:
 
 def fraction(value: float, name: str) -> float:
     """`value`, if it lies between 0 and 1, both excluded. Raises StudyError where not."""
-    if not 0 < value < 1:
+    if not 0 < finite(value, name) < 1:
         raise StudyError(f"{name} is {value!r}: give a number between 0 and 1, such as 0.95")
     return float(value)
 

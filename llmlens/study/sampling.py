@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from llmlens.errors import StudyError
-from llmlens.study.averages import one_arm
+from llmlens.study.averages import t_interval
 from llmlens.study.results import OneArm
-from llmlens.study.rows import Scores, read_arm
+from llmlens.study.rows import Arm, Scores, account, fraction, read_arm
 from llmlens.study.wording import count
 
 
@@ -31,12 +31,16 @@ def mean_pass_at_k(
 
     scores: (n, K) samples, each right or wrong (1 or 0), as `rows` says. A row with fewer than k scores is dropped.
     """
+    fraction(level, "level")
     arm = read_arm(scores, name, failed_as)
     known = arm.samples[~np.isnan(arm.samples)]
     if not np.isin(known, (0.0, 1.0)).all():
         raise StudyError(f"pass@{k} of {name} needs scores of 0 or 1: turn the score into right or wrong first")
     right = np.nansum(arm.samples, axis=1)
-    rows = [pass_at_k(int(n), int(c), k) if n >= k else None for n, c in zip(arm.counts, right, strict=True)]
-    if all(row is None for row in rows):
-        raise StudyError(f"no row of {name} has {count(k, 'sample')}: take more, or ask for a smaller k")
-    return one_arm(rows, name=f"pass@{k} of {name}", method="t", level=level)
+    kept = arm.counts >= k
+    if int(kept.sum()) < 2:
+        raise StudyError(f"fewer than two rows of {name} have {count(k, 'sample')}: take more, or ask for a smaller k")
+    chances = [pass_at_k(int(n), int(c), k) for n, c in zip(arm.counts[kept], right[kept], strict=True)]
+    rows = Arm(f"pass@{k} of {name}", np.array(chances)[:, None])
+    notes = account((arm,), kept, failed_as, count(k, "scored sample"))
+    return t_interval(rows, None, level, int((~kept).sum()), notes)

@@ -3,7 +3,7 @@
 | question | answer |
 |---|---|
 | how good is one arm | `one_arm`: t interval; Wilson or Clopper-Pearson for right or wrong; by cluster |
-| is A better than B | `compare` takes the one that fits of `mcnemar_exact`, `paired_difference`, `clustered_difference` |
+| is A better than B | `compare` takes what fits of `mcnemar_exact`, `paired_difference`, `clustered_difference` |
 | right or wrong, with repeats | `permutation` |
 | cost, latency | `bootstrap`, `bootstrap_ratio` |
 | three arms and more | `many_arms`; `adjust` for p-values from elsewhere |

@@ -11,7 +11,7 @@ from typing import Any
 from llmlens.errors import StudyError
 from llmlens.study.comparing import NAMES
 from llmlens.study.rows import Scores, fraction, read_pairs
-from llmlens.study.wording import count, number, p_value, percent
+from llmlens.study.wording import count, level_percent, number, p_value, percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class Anytime:
         a, b = self.names
         won = "no row is decided yet" if self.share is None else f"{a} wins {percent(self.share)}"
         advice = "enough to stop" if self.stop else f"go on: stop at e = {number(1 / self.alpha)}"
-        return " ".join((
-            f"Of {count(self.decided, 'row')} that {a} or {b} wins, {won}, {percent(1 - self.alpha)} interval "
-            f"{percent(self.low)} to {percent(self.high)} (50 % is no difference), {a} − {b} = "
+        found = (
+            f"Of {count(self.decided, 'row')} that {a} or {b} wins, {won}, {level_percent(1 - self.alpha)} interval "
+            f"{percent(self.low)} to {percent(self.high)} (50 % is no difference); {a} − {b} = "
             f"{number(self.difference, signed=True)} over {count(self.n, 'row')}; e = {number(self.e)}, largest "
-            f"{number(self.e_max)}, anytime {p_value(self.p)} ({self.test}): {advice}.",
-            *self.notes,
-        ))  # fmt: skip
+            f"{number(self.e_max)}, anytime {p_value(self.p)} ({self.test}): {advice}."
+        )
+        return " ".join((found, *self.notes))
 
     def __str__(self) -> str:
         return self.sentence()

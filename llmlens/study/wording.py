@@ -12,6 +12,11 @@ def percent(share: float) -> str:
     return f"{round(100 * share, 1):g} %"
 
 
+def level_percent(level: float) -> str:
+    """A level in percent, never rounded to 100: `95 %`, `99.99 %`."""
+    return f"{100 * level:.10g} %"
+
+
 def p_value(p: float) -> str:
     """`p = 0.013`."""
     return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
@@ -24,7 +29,7 @@ def count(n: int, what: str) -> str:
 
 def interval(low: float, high: float, level: float, unit: str = "") -> str:
     """`95 % interval 0.011 to 0.093 USD`."""
-    return f"{percent(level)} interval {number(low)} to {number(high)}{unit and ' ' + unit}"
+    return f"{level_percent(level)} interval {number(low)} to {number(high)}{unit and ' ' + unit}"
 
 
 def listed(names: list[str]) -> str:
