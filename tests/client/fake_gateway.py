@@ -55,6 +55,12 @@ class FakeGateway:
         return [s for s in self.seen if not s.path.startswith("/lens/")]
 
 
+class Server(ThreadingHTTPServer):
+    """With a backlog: the five connections of the default are too few on a busy machine, and the rest are reset."""
+
+    request_queue_size = 256
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: FakeGateway
@@ -181,7 +187,7 @@ def fake_gateway(
 ) -> Iterator[FakeGateway]:
     """A fake gateway in a thread. `says` changes what /lens/health says."""
     kind = type("Bound", (Handler,), {"extra": says})
-    server = ThreadingHTTPServer(("127.0.0.1", port), kind)
+    server = Server(("127.0.0.1", port), kind)
     server.daemon_threads = True
     url = f"http://127.0.0.1:{server.server_port}"
     known = ["https://api.openai.com", "https://api.anthropic.com", *origins]
@@ -211,7 +217,7 @@ def main() -> None:
     if given.behave == "die":
         sys.exit("the disk is full, says the fake")
     kind = type("Bound", (Handler,), {"extra": {"version": given.version, "store": str(store)}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server = Server(("127.0.0.1", 0), kind)
     url = f"http://127.0.0.1:{server.server_port}"
     kind.fake = FakeGateway(url, [], server, ["https://api.openai.com"], as_models_do, queue.Queue())
     state = store.with_name(store.name + ".gateway.json")
