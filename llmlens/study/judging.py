@@ -115,6 +115,21 @@ def cohen_kappa(
         raise StudyError(f"{strange!r} is no label: give names or numbers, None where an item is not labelled")
     if (n := len(labelled)) < 2:
         raise StudyError(f"{count(n, 'item')} labelled by both (of {len(given)}): at least two are needed")
+    observed, expected, kappa, error = _kappa(labelled)
+    reach = float(stats.norm.ppf((1 + level) / 2)) * error
+    notes = [_dropped(len(given) - n, "item", "a label of both")]
+    if error <= ROUNDING:
+        notes.append(f"The interval has no width because all items agree alike, not because {n} items prove it.")
+    return Agreement(
+        names=names, kappa=kappa, low=max(-1.0, kappa - reach), high=min(1.0, kappa + reach), level=level, n=n,
+        n_dropped=len(given) - n, test="Cohen's κ, normal interval", observed=observed, expected=expected,
+        standard_error=error, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _kappa(labelled: list[tuple[Hashable, Hashable]]) -> tuple[float, float, float, float]:
+    """Observed and expected agreement, κ and its standard error."""
+    n = len(labelled)
     place = {label: at for at, label in enumerate(dict.fromkeys(label for pair in labelled for label in pair))}
     if len(place) == 1:
         raise StudyError(f"both say {labelled[0][0]!r} of all {n} items: κ needs two labels; add items of another kind")
@@ -128,16 +143,7 @@ def cohen_kappa(
     mine = float(np.sum(np.diag(table) * (1 - (rows + columns) * (1 - kappa)) ** 2))
     others = (1 - kappa) ** 2 * float(away.sum() - np.trace(away))
     spread = mine + others - (kappa - expected * (1 - kappa)) ** 2
-    error = math.sqrt(max(0.0, spread) / n) / (1 - expected)
-    reach = float(stats.norm.ppf((1 + level) / 2)) * error
-    notes = [_dropped(len(given) - n, "item", "a label of both")]
-    if error <= ROUNDING:
-        notes.append(f"The interval has no width because all items agree alike, not because {n} items prove it.")
-    return Agreement(
-        names=names, kappa=kappa, low=max(-1.0, kappa - reach), high=min(1.0, kappa + reach), level=level, n=n,
-        n_dropped=len(given) - n, test="Cohen's κ, normal interval", observed=observed, expected=expected,
-        standard_error=error, notes=tuple(notes),
-    )  # fmt: skip
+    return observed, expected, kappa, math.sqrt(max(0.0, spread) / n) / (1 - expected)
 
 
 def _matched(a: Iterable[Hashable], b: Iterable[Hashable], names: tuple[str, str]) -> list[tuple[Hashable, Hashable]]:

@@ -10,7 +10,7 @@ import numpy as np
 from llmlens.errors import StudyError
 from llmlens.study.comparing import fitting
 from llmlens.study.results import Comparison
-from llmlens.study.rows import Floats, Scores, account, enough, finite, paired, quiet, read_arm
+from llmlens.study.rows import Arm, Floats, Scores, account, enough, finite, paired, quiet, read_arm
 from llmlens.study.wording import count, listed, number, p_value
 
 Correction = Literal["holm", "bh"]
@@ -71,10 +71,7 @@ def many_arms(
     if len(arms) < 3:
         raise StudyError(f"{count(len(arms), 'arm')}: three or more are needed here; use compare for two")
     _correction(correction)
-    given = [read_arm(scores, name, failed_as) for name, scores in arms.items()]
-    if len({len(arm.samples) for arm in given}) > 1:
-        lengths = listed([f"{arm.name} {len(arm.samples)}" for arm in given])
-        raise StudyError(f"the arms differ in rows ({lengths}): all answer the same rows, in the same order")
+    given = _given(arms, failed_as)
     kept = np.logical_and.reduce([arm.counts > 0 for arm in given])
     enough(kept, "every arm")
     means = np.stack([arm.means[kept] for arm in given])
@@ -89,6 +86,14 @@ def many_arms(
         test="Cochran's Q" if binary else "Friedman's test", notes=account(given, kept, failed_as),
         pairs=tuple(replace(pair, p_adjusted=q, adjustment=words) for pair, q in zip(pairs, adjusted, strict=True)),
     )  # fmt: skip
+
+
+def _given(arms: Mapping[str, Scores], failed_as: float | None) -> list[Arm]:
+    given = [read_arm(scores, name, failed_as) for name, scores in arms.items()]
+    if len({len(arm.samples) for arm in given}) > 1:
+        lengths = listed([f"{arm.name} {len(arm.samples)}" for arm in given])
+        raise StudyError(f"the arms differ in rows ({lengths}): all answer the same rows, in the same order")
+    return given
 
 
 def adjust(p_values: Sequence[float], method: Correction = "holm") -> list[float]:

@@ -152,7 +152,9 @@ def require_links(names: list[str], wins: Floats) -> None:
     parts, member = csgraph.connected_components(wins > 0, directed=True, connection="strong")
     if parts > 1:
         winners = next(at for at in range(parts) if not (wins[np.ix_(member != at, member == at)] > 0).any())
-        top, rest = ([n for n, at in zip(names, member, strict=True) if (at == winners) is on] for on in (True, False))
+        top, rest = (
+            [n for n, at in zip(names, member, strict=True) if bool(at == winners) is on] for on in (True, False)
+        )
         raise StudyError(
             f"{listed(top)} never lost to {listed(rest)}, so the distance between these groups has no bound: add "
             "comparisons across them, or rank each group alone"

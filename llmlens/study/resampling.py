@@ -105,13 +105,13 @@ def bootstrap_ratio(
         raise StudyError(
             f"{names[0]} / {names[1]} needs scores of 0 and more, not all 0: use bootstrap for their difference"
         )
+    mean_a, mean_b = float(pairs.a.means.mean()), float(pairs.b.means.mean())
     if constant(x / x.mean() - y / y.mean(), 1.0):
         raise StudyError(
-            f"{names[0]} / {names[1]} is {x.mean() / y.mean():g} on every row: there is no variance to build an "
+            f"{names[0]} / {names[1]} is {mean_a / mean_b:g} on every row: there is no variance to build an "
             "interval on; add rows"
         )
     low, high = _turned(_interval(x, y, _log_ratio, level, seed, n_resamples), swapped)
-    mean_a, mean_b = float(pairs.a.means.mean()), float(pairs.b.means.mean())
     return Ratio(
         names=names, ratio=mean_a / mean_b, low=math.exp(low), high=math.exp(high), level=level, n=pairs.n,
         n_dropped=pairs.n_dropped, test=f"ratio of means, {_words(pairs.n)}, {n_resamples:,} resamples",

@@ -29,7 +29,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Counts: TypeAlias = NDArray[np.intp]
 Mask: TypeAlias = NDArray[np.bool_]
 
-LARGEST: Final = 1e100  # its square is still a float
+LARGEST: Final = 1e100  # squares of it, and of its inverse, are still floats
 ROUNDING: Final = 1e-12  # of the largest score: a smaller spread is rounding, not variance
 
 
@@ -143,7 +143,7 @@ def read_arm(scores: Scores, name: str = "A", failed_as: float | None = None) ->
         raise StudyError(f"{name} has no rows: give one score for each row of the data set")
     missing = sum(math.isnan(sample) for row in rows for sample in row)
     if failed_as is not None:
-        fill = finite(failed_as, "failed_as")
+        fill = finite(_score(failed_as, "failed_as"), "failed_as")
         rows = [[fill if math.isnan(sample) else sample for sample in row] for row in rows]
     table = np.full((len(rows), max(1, *map(len, rows))), np.nan)
     for at, row in enumerate(rows):
@@ -209,13 +209,23 @@ def _sequence(scores: Scores, name: str) -> Iterable[Any]:
 def _samples(row: Any, name: str, at: int) -> Iterator[float]:
     where = f"{name}, row {at} (counted from 0)"
     if isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim > 0):
-        return (_number(sample, where) for sample in row)
-    return iter((_number(row, where),))
+        return (_score(sample, where) for sample in row)
+    return iter((_score(row, where),))
 
 
 def absent(value: Any) -> bool:
     """Whether `value` stands for nothing: None, NaN, or pandas.NA (known by name: pandas need not be loaded)."""
-    return value is None or type(value).__name__ == "NAType" or (isinstance(value, Real) and math.isnan(value))
+    return value is None or type(value).__name__ == "NAType" or (isinstance(value, Real) and value != value)
+
+
+def _score(value: Any, where: str) -> float:
+    score = _number(value, where)
+    if abs(score) > LARGEST or 0 < abs(score) < 1 / LARGEST:
+        raise StudyError(
+            f"{where}: {score} is out of range; scores are 0 or between {1 / LARGEST:g} and {LARGEST:g} in size: "
+            "change the unit, or give None where there is no score"
+        )
+    return score
 
 
 def _number(value: Any, where: str) -> float:
@@ -223,16 +233,13 @@ def _number(value: Any, where: str) -> float:
         return math.nan
     if not isinstance(value, Real | Decimal | np.bool_):
         raise StudyError(
-            f"{where}: {value!r} is a {type(value).__name__}, not a score; give numbers or true/false, "
+            f"{where}: {value!r} is a {type(value).__name__}, not a number; give numbers or true/false, "
             "None where there is none, and map labels to numbers first"
         )
     try:
-        found = float(value)
+        return float(value)
     except (OverflowError, ValueError):
-        found = math.inf
-    if abs(found) > LARGEST:
-        raise StudyError(f"{where}: {found} is out of range; scores are finite, at most {LARGEST:g}")
-    return found
+        return math.inf
 
 
 # ── clusters ─────────────────────────────────────────────────────────────────
@@ -270,7 +277,7 @@ def constant(values: Floats, largest: float) -> bool:
 
 def finite(value: float, name: str) -> float:
     """`value` as a finite number. Raises StudyError where it is none."""
-    if math.isnan(found := _number(value, name)):
+    if not math.isfinite(found := _number(value, name)):
         raise StudyError(f"{name} is {value!r}: give a number")
     return found
 
