@@ -84,12 +84,16 @@ def _log_folder(settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
+    """A line for each key that is there, and one for all that are not."""
+    missing = []
     for provider in settings.providers.values():
-        if provider.key_env:
-            names = provider.key_env.split("|")
-            there = next((name for name in names if variable(name)), None)
-            says = f"{there} set" if there else f"{' or '.join(names)} not set; calls have to bring a key"
-            yield Finding("ok" if there else "info", f"key for {provider.name}", says)
+        variables = provider.key_env.split("|") if provider.key_env else []
+        if there := next((name for name in variables if variable(name)), None):
+            yield Finding("ok", f"key for {provider.name}", f"{there} set")
+        elif variables:
+            missing.append(f"{provider.name} ({' or '.join(variables)})")
+    if missing:
+        yield Finding("info", "no key for", f"{', '.join(missing)}: calls there have to bring their own")
 
 
 def _base_urls(settings: Settings, gateway_url: str | None) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from llmlens.gateway.caller import Caller, Receive, Send
 from llmlens.gateway.models import Models
 from llmlens.gateway.relay import refuse
 from llmlens.records import CacheMode, Fault
-from llmlens.wire import RAW_OPENAI
+from llmlens.wire.dialects import RAW_OPENAI
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 CONTROL_PATHS = ("/lens/", "/metrics")

@@ -23,9 +23,9 @@ import msgspec
 from llmlens.catalog.providers import Provider, load_catalog, resolve_model
 from llmlens.errors import BadRequest, Forbidden, ModelUnknown, WireError
 from llmlens.records import CacheMode, Principal, Provenance, Target
-from llmlens.wire import OPENAI_MODELS, UNKNOWN, dialect_for
 from llmlens.wire import headers as names
 from llmlens.wire.dialect import Asked, ChatDialect, Dialect
+from llmlens.wire.dialects import OPENAI_MODELS, UNKNOWN, dialect_for
 
 CACHE_MODES = ("on", "off", "refresh", "only")
 CACHEABLE = frozenset({"chat", "text_completion", "embeddings", "count_tokens"})

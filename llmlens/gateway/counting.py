@@ -14,9 +14,9 @@ from llmlens.catalog.token_count import TokenCount, count_request, count_text
 from llmlens.errors import BadRequest, WireError
 from llmlens.gateway.upstream import Incoming, Outgoing
 from llmlens.records import Target
-from llmlens.wire import DIALECTS
 from llmlens.wire.any_chat import read_chat
 from llmlens.wire.dialect import CountDialect
+from llmlens.wire.dialects import DIALECTS
 from llmlens.wire.json_text import dumps, loads
 
 ORIGIN: Final = "estimate:"

@@ -26,10 +26,10 @@ from llmlens.gateway.record import Record
 from llmlens.gateway.sign import Credentials, find_credentials, region_of, sign, signed_headers
 from llmlens.gateway.upstream import Incoming, Outgoing, Upstream
 from llmlens.records import Secret, Target
-from llmlens.wire import CHAT, DIALECTS
 from llmlens.wire import headers as names
 from llmlens.wire.content_coding import accepted
 from llmlens.wire.dialect import ChatDialect, CountDialect, Dialect
+from llmlens.wire.dialects import CHAT, DIALECTS
 from llmlens.wire.json_text import dumps
 
 # 529 is Anthropic's "overloaded"; RFC 9110 does not define it.

@@ -23,11 +23,11 @@ from llmlens.gateway.reading import GENERATES, WHOLE_OR_NOT, reply_of
 from llmlens.gateway.record import SIMULATED, Finished, Record, decode
 from llmlens.records import Attempt, Fault, LoggedCall, Outcome, Reply, Usage
 from llmlens.store import CacheEntry, Rows
-from llmlens.wire import DIALECTS
 from llmlens.wire import headers as names
 from llmlens.wire.billing import Billing, billing_of
 from llmlens.wire.content_coding import decoded
 from llmlens.wire.dialect import Dialect
+from llmlens.wire.dialects import DIALECTS
 from llmlens.wire.json_text import as_dict, loads
 
 ZERO = Decimal(0)

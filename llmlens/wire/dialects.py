@@ -11,7 +11,7 @@ from llmlens.wire.cohere_chat import COHERE_CHAT
 from llmlens.wire.cohere_chat_v1 import COHERE_CHAT_V1
 from llmlens.wire.cohere_embed import COHERE_EMBED
 from llmlens.wire.cohere_faults import RAW_COHERE
-from llmlens.wire.dialect import Asked, ChatDialect, CountDialect, Dialect, StreamReader, StreamWriter
+from llmlens.wire.dialect import ChatDialect, Dialect
 from llmlens.wire.gemini_embeddings import GEMINI_EMBEDDINGS
 from llmlens.wire.gemini_generate import GEMINI_COUNT_TOKENS, GEMINI_GENERATE, RAW_GEMINI
 from llmlens.wire.ollama_chat import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
@@ -116,11 +116,5 @@ __all__ = [
     "RAW_ANTHROPIC",
     "RAW_OPENAI",
     "UNKNOWN",
-    "Asked",
-    "ChatDialect",
-    "CountDialect",
-    "Dialect",
-    "StreamReader",
-    "StreamWriter",
     "dialect_for",
 ]

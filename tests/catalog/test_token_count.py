@@ -26,7 +26,7 @@ from llmlens.records import (
     ToolCall,
     ToolResult,
 )
-from llmlens.wire import DIALECTS
+from llmlens.wire.dialects import DIALECTS
 from tests.catalog.recordings import recordings
 
 HELLO = Message("user", (Text("hello"),))

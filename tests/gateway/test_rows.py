@@ -14,8 +14,8 @@ from llmlens.gateway.call import Call
 from llmlens.gateway.record import Record, encode
 from llmlens.gateway.rows import RowMaker
 from llmlens.records import Principal, Provenance
-from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT
 from llmlens.wire.dialect import Asked, Dialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, OPENAI_CHAT
 from tests.gateway.test_answer import BODY, SSE
 
 TOOL = {"id": "t1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": "é"}'}}

@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 
 from llmlens.errors import SettingsError
 from llmlens.gateway.sign import find_credentials, region_of, sign, signed_headers
-from llmlens.wire import BEDROCK_CONVERSE
+from llmlens.wire.dialects import BEDROCK_CONVERSE
 
 URL = "https://bedrock-runtime.eu-central-1.amazonaws.com" + BEDROCK_CONVERSE.call_path("anthropic.claude-v2:1", True)
 HEADERS = {

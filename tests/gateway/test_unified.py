@@ -15,8 +15,8 @@ from google import genai
 from google.genai import errors, types
 
 from llmlens.records import Ended, Finished, Reply, TextDelta, Usage, UsageSeen
-from llmlens.wire import COHERE_CHAT
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.dialects import COHERE_CHAT
 from llmlens.wire.json_text import dumps
 from tests.conftest import KEY
 from tests.gateway.sdk_callers import ASK, ERRORS, Seen, meaning, parsed

@@ -25,8 +25,8 @@ from llmlens.records import (
     Usage,
     UsageSeen,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES
 from llmlens.wire.accumulate import reply_of
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES
 from llmlens.wire.json_text import dumps
 from tests.gateway.sdk_callers import parsed
 from tests.gateway.unified import CALL, Unified, gemini, given, unified

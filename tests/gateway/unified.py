@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from llmlens.records import ChatRequest
-from llmlens.wire import DIALECTS, ChatDialect
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import DIALECTS
 from tests.conftest import Running
 from tests.gateway.sdk_callers import ASK, Seen, clients
 from tests.scripted_upstream import Asked, Line, Script, ScriptedUpstream

@@ -128,7 +128,7 @@ def test_status_and_doctor(notebook, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://lab.example/v1")
     status, doctor = notebook.run("%lens status"), notebook.run("%lens doctor")
     shown = status.out + doctor.out + "".join(str(d.data) for d in status.displays + doctor.displays)
-    for word in ("http://127.0.0.1:", "pid", "calls", "OPENAI_API_KEY set", "ANTHROPIC_API_KEY not set", "HTTP_PROXY",
+    for word in ("http://127.0.0.1:", "pid", "calls", "OPENAI_API_KEY set", "anthropic (ANTHROPIC_API_KEY)", "HTTP_PROXY",
                  "not captured", "httpx2", "openai"):  # fmt: skip
         assert word in shown
     assert "canary" not in shown

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from llmlens.catalog.token_count import count_request
 from llmlens.errors import WireError
 from llmlens.records import ChatRequest, Message, Text, Tool, ToolCall, ToolResult
-from llmlens.wire import CHAT, DIALECTS, OPENAI_CHAT, OPENAI_RESPONSES
 from llmlens.wire.any_chat import chat_dialect_of, read_chat
 from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import CHAT, DIALECTS, OPENAI_CHAT, OPENAI_RESPONSES
 from tests.catalog.recordings import recordings
 
 RECORDED = [

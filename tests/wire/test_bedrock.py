@@ -15,18 +15,11 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import ChatRequest, Choice, Fault, Faulted, Other, Reply, Text, TextDelta, Thinking, Usage
-from llmlens.wire import (
-    ANTHROPIC_MESSAGES,
-    BEDROCK_CONVERSE,
-    BEDROCK_INVOKE,
-    OPENAI_CHAT,
-    ChatDialect,
-    Dialect,
-    dialect_for,
-)
 from llmlens.wire.accumulate import read_stream
 from llmlens.wire.aws_event_stream import Decoder, Frame, encode, whole
 from llmlens.wire.bedrock_faults import fault_with_headers, reply_with_headers
+from llmlens.wire.dialect import ChatDialect, Dialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, BEDROCK_INVOKE, OPENAI_CHAT, dialect_for
 from llmlens.wire.json_text import dumps
 from tests.wire.test_fuzz import BLOCKS, VALUES, assert_same
 from tests.wire.test_translate import Body, openai_bodies, replies, said, translated

@@ -14,10 +14,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
 from llmlens.records import Choice, Fault, Faulted, Reply, Text, TextDelta, Thinking, ToolCall, Usage
-from llmlens.wire import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, BEDROCK_INVOKE, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of
 from llmlens.wire.aws_event_stream import MEDIA_TYPE, encode
 from llmlens.wire.bedrock_faults import fault_event
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, BEDROCK_INVOKE, OPENAI_CHAT
 from llmlens.wire.json_text import dumps
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-6-v1"

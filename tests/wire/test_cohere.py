@@ -21,9 +21,9 @@ from llmlens.records import (
     ToolDelta,
     Usage,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, COHERE_CHAT, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
 from llmlens.wire.cohere_read import citations_part, plan_part
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, COHERE_CHAT, OPENAI_CHAT
 from llmlens.wire.json_text import dumps
 from llmlens.wire.sse import encode
 from tests.wire.test_translate import WORDS, Body, lost, openai_bodies, replies, said, translated

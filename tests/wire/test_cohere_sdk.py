@@ -19,8 +19,8 @@ from llmlens.records import (
     ToolCall,
     Usage,
 )
-from llmlens.wire import COHERE_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialects import COHERE_CHAT
 from llmlens.wire.json_text import dumps
 
 PARTS = (

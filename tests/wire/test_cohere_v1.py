@@ -11,8 +11,8 @@ from llmlens.records import (
     ToolCall,
     Usage,
 )
-from llmlens.wire import COHERE_CHAT_V1, COHERE_EMBED
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.dialects import COHERE_CHAT_V1, COHERE_EMBED
 from llmlens.wire.json_text import dumps
 from tests.wire.test_translate import Body
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import Fault, Reply
-from llmlens.wire import DIALECTS, UNKNOWN, ChatDialect, Dialect, aws_event_stream, dialect_for
+from llmlens.wire import aws_event_stream
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
+from llmlens.wire.dialect import ChatDialect, Dialect
+from llmlens.wire.dialects import DIALECTS, UNKNOWN, dialect_for
 from llmlens.wire.json_text import dumps
 
 ALL = [*DIALECTS.values(), UNKNOWN["anthropic"]]

@@ -28,15 +28,15 @@ from llmlens.records import (
     ToolResult,
     Usage,
 )
-from llmlens.wire import (
+from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import (
     ANTHROPIC_MESSAGES,
     GEMINI_COUNT_TOKENS,
     GEMINI_EMBEDDINGS,
     GEMINI_GENERATE,
     OPENAI_CHAT,
-    ChatDialect,
 )
-from llmlens.wire.accumulate import pieces_of, read_stream
 from llmlens.wire.gemini_build import PLACEHOLDER
 from llmlens.wire.gemini_path import call_path, read_path
 from llmlens.wire.gemini_schema import json_schema

@@ -27,8 +27,9 @@ from llmlens.records import (
     ToolResult,
     Usage,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, CHAT, GEMINI_GENERATE, ChatDialect, dialect_for
 from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, CHAT, GEMINI_GENERATE, dialect_for
 from llmlens.wire.gemini_path import read_path
 from llmlens.wire.json_text import dumps
 from tests.wire.test_sdks import streamed

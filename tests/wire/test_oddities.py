@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from llmlens.records import Fault, Other, Reply, Text, Thinking, ToolCall, Usage
-from llmlens.wire import ANTHROPIC_COUNT_TOKENS, ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_EMBEDDINGS, RAW
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.dialects import ANTHROPIC_COUNT_TOKENS, ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_EMBEDDINGS, RAW
 from llmlens.wire.json_text import dumps
 
 DONE = b"data: [DONE]\n\n"

@@ -22,8 +22,15 @@ from llmlens.records import (
     ToolDelta,
     Usage,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, COHERE_CHAT, OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialects import (
+    ANTHROPIC_MESSAGES,
+    COHERE_CHAT,
+    OLLAMA_CHAT,
+    OLLAMA_EMBED,
+    OLLAMA_GENERATE,
+    OPENAI_CHAT,
+)
 from llmlens.wire.json_text import dumps
 from tests.wire.test_translate import SCHEMAS, Body, lost, openai_bodies, replies, said, translated
 

@@ -20,8 +20,8 @@ from llmlens.records import (
     ToolCall,
     Usage,
 )
-from llmlens.wire import OLLAMA_CHAT, OPENAI_CHAT
 from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialects import OLLAMA_CHAT, OPENAI_CHAT
 from llmlens.wire.json_text import dumps
 from tests.wire.test_ollama import INLINE, PNG
 from tests.wire.test_translate import Body

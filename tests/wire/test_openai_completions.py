@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import Choice, Fault, Reply, Text, Usage
-from llmlens.wire import OPENAI_COMPLETIONS, dialect_for
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.dialects import OPENAI_COMPLETIONS, dialect_for
 from llmlens.wire.json_text import dumps
 from tests.wire.test_fuzz import EVENTS, OBJECTS, assert_same, event
 from tests.wire.test_sdks import openai_client

@@ -21,8 +21,9 @@ from llmlens.records import (
     ToolChoice,
     ToolResult,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_RESPONSES, ChatDialect, dialect_for
 from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_RESPONSES, dialect_for
 from llmlens.wire.finish import OPENAI_WORDS, finish_word
 from llmlens.wire.json_text import dumps
 from tests.wire.test_sdks import streamed

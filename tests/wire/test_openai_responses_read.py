@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from llmlens.records import Choice, Fault, Other, Reply, Text, Thinking, ToolCall, Usage
-from llmlens.wire import OPENAI_RESPONSES
 from llmlens.wire.accumulate import read_stream
+from llmlens.wire.dialects import OPENAI_RESPONSES
 from llmlens.wire.json_text import dumps
 from tests.wire.test_openai_responses import Body, text
 

@@ -28,8 +28,8 @@ from llmlens.records import (
     ToolDelta,
     UsageSeen,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_RESPONSES
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, OPENAI_RESPONSES
 from llmlens.wire.json_text import dumps
 from tests.wire.test_openai_responses import message, said
 from tests.wire.test_sdks import PARTS, QUESTION, REPLY, USAGE, openai_client, streamed

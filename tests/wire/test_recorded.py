@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from llmlens.records import Message, Other, Refusal, Reply, Text, Thinking, ToolCall, ToolResult
-from llmlens.wire import (
+from llmlens.wire.accumulate import pieces_of, read_stream
+from llmlens.wire.bedrock_faults import reply_with_headers
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import (
     ANTHROPIC_MESSAGES,
     BEDROCK_CONVERSE,
     COHERE_CHAT,
@@ -21,10 +24,7 @@ from llmlens.wire import (
     OLLAMA_CHAT,
     OPENAI_CHAT,
     OPENAI_RESPONSES,
-    ChatDialect,
 )
-from llmlens.wire.accumulate import pieces_of, read_stream
-from llmlens.wire.bedrock_faults import reply_with_headers
 from llmlens.wire.gemini_read import kind_of
 from llmlens.wire.json_text import dumps
 

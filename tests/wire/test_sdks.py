@@ -27,8 +27,9 @@ from llmlens.records import (
     Usage,
     UsageSeen,
 )
-from llmlens.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, ChatDialect
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, OPENAI_CHAT
 from llmlens.wire.json_text import dumps
 from llmlens.wire.sse import encode
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from llmlens.errors import WireError
 from llmlens.records import Choice, Reply, Text, Thinking, ToolCall, Usage
-from llmlens.wire import ANTHROPIC_MESSAGES, GEMINI_GENERATE, OPENAI_CHAT, ChatDialect
 from llmlens.wire.accumulate import pieces_of, read_stream, reply_of
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import ANTHROPIC_MESSAGES, GEMINI_GENERATE, OPENAI_CHAT
 from llmlens.wire.json_text import dumps
 
 Body = dict[str, Any]

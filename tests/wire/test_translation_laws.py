@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmlens.records import ChatRequest, Text, Thinking, ToolCall
-from llmlens.wire import (
+from llmlens.wire.call_proof import proofs_apart, proofs_joined
+from llmlens.wire.dialect import ChatDialect
+from llmlens.wire.dialects import (
     ANTHROPIC_MESSAGES,
     BEDROCK_CONVERSE,
     COHERE_CHAT,
@@ -21,9 +23,7 @@ from llmlens.wire import (
     OLLAMA_CHAT,
     OPENAI_CHAT,
     OPENAI_RESPONSES,
-    ChatDialect,
 )
-from llmlens.wire.call_proof import proofs_apart, proofs_joined
 from llmlens.wire.gemini_signature import enclosed, opened
 from llmlens.wire.json_text import dumps
 from llmlens.wire.openai_shared import SHARED, VERBOSITY
