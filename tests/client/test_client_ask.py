@@ -220,10 +220,12 @@ def test_an_interrupt_ends_all_of_several_calls(settings):
             asked.acquire(timeout=10)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the workers of pytest-xdist ignore it
     with answering(counted, settings) as fake:
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             ask("hello", n=3)
+        signal.signal(signal.SIGINT, before)
         for _ in range(3):
             fake.gone.get(timeout=10)
 
