@@ -30,8 +30,8 @@ lab: $(READY)  ## JupyterLab on notebooks/
 bench: $(READY)  ## side by side with no gateway and with others; needs gcc
 	@$(RUN) python benchmarks/run.py
 
-soak: $(READY)  ## long fuzzing and endurance runs
-	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -m "soak or not soak"
+soak: $(READY)  ## the laws with 3,000 examples each, and a gateway under fire
+	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -n auto -m "soak or not soak"
 
 format: $(READY)
 	@$(RUN) ruff check --fix .

@@ -63,6 +63,9 @@ def build() -> None:
 @contextmanager
 def running(command: list[str], port: int, core: str, env: dict[str, str] | None = None) -> Iterator[int]:
     """A process on `core`, ready when `port` accepts; gives its pid."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise SystemExit(f"port {port} is taken: what listens there would be measured instead")
     with open(BUILD / f"{port}.log", "wb") as log:
         process = subprocess.Popen(
             ["taskset", "-c", core, *command], stdout=log, stderr=log, env={**os.environ, **(env or {})}
@@ -116,7 +119,7 @@ def measured_llmlens(folder: Path) -> Contender:
 def measured_litellm(folder: Path) -> Contender | None:
     """None where it cannot be installed."""
     python = HERE / ".venv" / "bin" / "python"
-    if not python.exists():
+    if not (python.parent / "litellm").exists():
         uv = shutil.which("uv") or str(HERE.parent / ".venv" / "bin" / "uv")
         requirements = str(HERE / "requirements-litellm.txt")
         made = subprocess.run([uv, "venv", "-q", str(HERE / ".venv")], check=False).returncode == 0

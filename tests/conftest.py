@@ -23,7 +23,8 @@ KEY = "llk-test-0123456789abcdef"
 hypothesis_settings.register_profile(
     "llmlens", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-hypothesis_settings.load_profile("llmlens")
+hypothesis_settings.register_profile("soak", hypothesis_settings.get_profile("llmlens"), max_examples=3_000)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "llmlens"))
 
 
 @dataclass

@@ -143,12 +143,12 @@ def test_the_cell_is_known_by_the_first_that_says_so(shell, info, parent, cell_i
 
 def test_the_notebook_is_known(shell, monkeypatch):
     info = SimpleNamespace(raw_cell="", store_history=True, cell_id=None, cell_meta=None)
-    monkeypatch.setenv("JPY_SESSION_NAME", "/work/a.ipynb")
-    assert provenance(shell, info, "run").notebook == "/work/a.ipynb"
-    uri = SimpleNamespace(**{**vars(info), "cell_id": "vscode-notebook-cell:/work/b%20c.ipynb#W0sZmlsZQ%3D%3D"})
-    assert provenance(shell, uri, "run").notebook == "/work/b c.ipynb"
-    shell.user_ns["__vsc_ipynb_file__"] = "/work/d.ipynb"
-    assert provenance(shell, uri, "run").notebook == "/work/d.ipynb"
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/a.ipynb")
+    assert provenance(shell, info, "run").notebook == "/home/ada/a.ipynb"
+    uri = SimpleNamespace(**{**vars(info), "cell_id": "vscode-notebook-cell:/home/ada/b%20c.ipynb#W0sZmlsZQ%3D%3D"})
+    assert provenance(shell, uri, "run").notebook == "/home/ada/b c.ipynb"
+    shell.user_ns["__vsc_ipynb_file__"] = "/home/ada/d.ipynb"
+    assert provenance(shell, uri, "run").notebook == "/home/ada/d.ipynb"
 
 
 def test_importing_is_thin():

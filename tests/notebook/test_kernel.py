@@ -81,7 +81,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def kernel(store: Path) -> Iterator[Kernel]:
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env={**os.environ, "LLMLENS_STORE": str(store), "JPY_SESSION_NAME": "/work/study.ipynb"})
+    manager.start_kernel(env={**os.environ, "LLMLENS_STORE": str(store), "JPY_SESSION_NAME": "/home/ada/study.ipynb"})
     client = manager.client()
     client.start_channels()
     try:
@@ -99,7 +99,7 @@ def kernel(store: Path) -> Iterator[Kernel]:
 
 def test_the_cell_that_loads_is_a_cell_too(kernel):
     assert kernel.value("lens.calls(cell='first').execution_count.tolist()") == "[1]"
-    assert kernel.value("lens.calls(cell='first').notebook.tolist()") == "['/work/study.ipynb']"
+    assert kernel.value("lens.calls(cell='first').notebook.tolist()") == "['/home/ada/study.ipynb']"
 
 
 def test_answers_stream_into_one_display(kernel):
